@@ -1,0 +1,1 @@
+//! Scenarios with the real git-annex client.

@@ -1,0 +1,14 @@
+//! The whole program, seen from outside: real sockets, real repositories, the real git-annex.
+//!
+//! One binary holds them all, so that it is linked once. `raw` speaks bytes of HTTP of its own
+//! making; `client` lets the real git-annex client speak; `harness` is what both stand on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking, in its helpers too"
+)]
+
+mod client;
+mod harness;
+mod raw;

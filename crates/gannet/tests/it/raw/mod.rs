@@ -1,0 +1,3 @@
+//! Requests of our own making, byte for byte.
+
+mod harness_works;
