@@ -75,7 +75,8 @@ impl Key {
         let mut chunk = (0, 0);
         let mut fields = b"smSC".iter();
         loop {
-            rest = rest.strip_prefix(b"-").ok_or(BadKey::NoName)?;
+            let no_dash = if rest.is_empty() { BadKey::NoName } else { BadKey::BadField };
+            rest = rest.strip_prefix(b"-").ok_or(no_dash)?;
             if let Some(name) = rest.strip_prefix(b"-") {
                 rest = name;
                 break;
@@ -256,4 +257,248 @@ fn number(digits: &[u8]) -> Result<u64, BadKey> {
     let text = std::str::from_utf8(digits).map_err(|_| BadKey::BadField)?;
     let number: i64 = text.parse().map_err(|_| BadKey::TooLarge)?;
     u64::try_from(number).map_err(|_| BadKey::TooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn fields_stand_in_their_order() {
+        let key = parse("SHA256E-s30-m5-S10-C2--abc").unwrap();
+        assert_eq!((key.backend(), key.name()), (&b"SHA256E"[..], &b"abc"[..]));
+        assert_eq!((key.size(), key.mtime(), key.is_chunk()), (Some(30), Some(5), true));
+        assert_eq!(key.without_chunk(), b"SHA256E-s30-m5--abc");
+        for text in [
+            "SHA256E-s30-m5--abc",
+            "SHA256E-S10-C1--abc",
+            "SHA256E-s30-C1--abc",
+            "SHA256E-s30-S10--abc",
+            "SHA256E--",
+            "SHA256E-s1--",
+            "sha256e-s1--abc",
+            "foo--bar",
+            "SHA/256--abc",
+            "WORM-s1-m1--a b",
+            "WORM-s1-m1--a\tb\r",
+            "URL--",
+        ] {
+            assert_eq!(parse(text).unwrap().as_bytes(), text.as_bytes());
+        }
+        let key = Key::parse(b"WORM-s1-m1--\xff\xfe\x80").unwrap();
+        assert_eq!(key.name(), b"\xff\xfe\x80");
+    }
+
+    #[test]
+    fn a_name_begins_after_the_first_two_dashes() {
+        for (text, name) in [
+            ("SHA256E--abc--def", "abc--def"),
+            ("SHA256E---abc", "-abc"),
+            ("SHA256E----", "--"),
+            ("SHA256E--", ""),
+            ("SHA256E-s1--", ""),
+            ("SHA256E-s1---s2--x", "-s2--x"),
+        ] {
+            assert_eq!(parse(text).unwrap().name(), name.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused_and_why() {
+        for (text, why) in [
+            ("", BadKey::NoName),
+            ("SHA256E", BadKey::NoName),
+            ("SHA256E-", BadKey::NoName),
+            ("SHA256E-s30", BadKey::NoName),
+            ("SHA256E-s30-", BadKey::NoName),
+            ("--abc", BadKey::NoBackend),
+            ("-s1--abc", BadKey::NoBackend),
+            ("SHA256E-abc", BadKey::BadField),
+            ("SHA256E-s30-abc", BadKey::BadField),
+            ("SHA256E-m5-s30--abc", BadKey::BadField),
+            ("SHA256E-C1-S10--abc", BadKey::BadField),
+            ("SHA256E-S10-s30--abc", BadKey::BadField),
+            ("SHA256E-s30-s31--abc", BadKey::BadField),
+            ("SHA256E-C1-C1--abc", BadKey::BadField),
+            ("SHA256E-s30-x5--abc", BadKey::BadField),
+            ("SHA256E-s--abc", BadKey::BadField),
+            ("SHA256E-s-5--abc", BadKey::BadField),
+            ("SHA256E-s+5--abc", BadKey::BadField),
+            ("SHA256E-s5x--abc", BadKey::BadField),
+            ("WORM-s1-m-1--x", BadKey::BadField),
+        ] {
+            assert_eq!(parse(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_lose_their_leading_zeros() {
+        for (text, canonical) in [
+            ("SHA256E-s030--abc", "SHA256E-s30--abc"),
+            ("SHA256E-s000--abc", "SHA256E-s0--abc"),
+            ("WORM-s01-m0002-S03-C04--05", "WORM-s1-m2-S3-C4--05"),
+        ] {
+            assert_eq!(parse(text).unwrap().as_bytes(), canonical.as_bytes());
+            assert_eq!(parse(text), parse(canonical));
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_end_below_two_to_the_63() {
+        let most = i64::MAX.unsigned_abs();
+        assert_eq!(parse(&format!("A-s{most}--x")).unwrap().size(), Some(most));
+        assert_eq!(parse(&format!("A-m{most}--x")).unwrap().mtime(), Some(most));
+        let over = most + 1;
+        for text in [
+            format!("A-s{over}--x"),
+            format!("A-m{over}--x"),
+            "SHA256E-s99999999999999999999999--abc".to_owned(),
+            "WORM-s1-m18446744073709551615--x".to_owned(),
+        ] {
+            assert_eq!(parse(&text), Err(BadKey::TooLarge), "{text}");
+        }
+        let chunk = "SHA256E-S99999999999999999999999-C99999999999999999999999--abc";
+        assert_eq!(parse(chunk).unwrap().as_bytes(), chunk.as_bytes());
+    }
+
+    #[test]
+    fn an_extension_is_short() {
+        let dotted = |backend: &str, letters| format!("{backend}--a.{}", "x".repeat(letters));
+        for backend in ["SHA1E", "SHA256E", "XXH3E", "XFOOE", "FOOE", "E", "SHA999E"] {
+            assert!(parse(&dotted(backend, 63)).is_ok(), "{backend}");
+            assert_eq!(parse(&dotted(backend, 64)), Err(BadKey::LongExtension), "{backend}");
+        }
+        for backend in
+            ["WORM", "URL", "VURL", "GITBUNDLE", "GITMANIFEST", "SHA1", "XFOO", "SHA256e"]
+        {
+            assert!(parse(&dotted(backend, 64)).is_ok(), "{backend}");
+        }
+        assert!(parse(&format!("SHA1E--.{}", "x".repeat(63))).is_ok());
+        assert_eq!(
+            parse(&format!("SHA1E--.{}.y", "x".repeat(62))),
+            Err(BadKey::LongExtension),
+            "an extension begins at the first dot"
+        );
+        assert!(parse(&format!("SHA1E--{}", "x".repeat(300))).is_ok(), "no dot, no extension");
+    }
+
+    #[test]
+    fn file_names_are_escaped() {
+        for (text, name) in [
+            ("SHA256E-s30-S10-C1--abc", "SHA256E-s30-S10-C1--abc"),
+            ("URL--http://www.foo.com/index.html", "URL--http&c%%www.foo.com%index.html"),
+            ("VURL--http://example.com/foo?bar=1&x=2", "VURL--http&c%%example.com%foo?bar=1&ax=2"),
+            ("WORM-s1-m1--a&b%c:d/e", "WORM-s1-m1--a&ab&sc&cd%e"),
+            ("WORM-s1-m1--../../etc/passwd", "WORM-s1-m1--..%..%etc%passwd"),
+        ] {
+            let key = parse(text).unwrap();
+            assert_eq!(key.file_name(), name.as_bytes());
+            assert_eq!(Key::from_file_name(name.as_bytes()), Ok(key));
+        }
+        let bytes = Key::parse(b"WORM-s1-m1--\xff\xfe\x80").unwrap();
+        assert_eq!(bytes.file_name(), b"WORM-s1-m1--\xff\xfe\x80");
+    }
+
+    #[test]
+    fn several_file_names_can_mean_one_key() {
+        for (name, text) in [
+            ("A--x&z", "A--xz"),
+            ("A--x&", "A--x"),
+            ("A--x:y", "A--x:y"),
+            ("A--x&cy", "A--x:y"),
+            ("A--&&", "A--&"),
+            ("A--&%", "A--%"),
+        ] {
+            assert_eq!(Key::from_file_name(name.as_bytes()), parse(text), "{name}");
+        }
+    }
+
+    #[test]
+    fn some_keys_cannot_be_stored() {
+        assert_eq!(parse("A--x").unwrap().check_storable(), Ok(()));
+        for text in ["A--\0", "A--x\ny", "A\n--x"] {
+            let key = parse(text).unwrap();
+            assert_eq!(key.check_storable(), Err(Unstorable::ControlBytes), "{text:?}");
+        }
+        assert_eq!(parse("_A--x").unwrap().check_storable(), Err(Unstorable::Underscore));
+        let named = |name: String| parse(&format!("A--{name}")).unwrap().check_storable();
+        assert_eq!(named("x".repeat(237)), Ok(()));
+        assert_eq!(named("x".repeat(238)), Err(Unstorable::LongFileName));
+        assert_eq!(named(":".repeat(119)), Err(Unstorable::LongFileName), "as escaped");
+    }
+
+    #[test]
+    fn people_see_no_control_characters() {
+        let key = Key::parse("A--\u{1b}[31m\u{e9}\u{85}\n".as_bytes()).unwrap();
+        assert_eq!(key.to_string(), "A--\\u{1b}[31m\u{e9}\\u{85}\\n");
+        let key = Key::parse(b"A--\xff\xfeb").unwrap();
+        assert_eq!(key.to_string(), r"A--\xff\xfeb");
+        assert_eq!(format!("{key:?}"), r"Key(A--\xff\xfeb)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(text in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(key) = Key::parse(&text) {
+                check_a_key(&key)?;
+            }
+            if let Ok(key) = Key::from_file_name(&text) {
+                check_a_key(&key)?;
+            }
+        }
+
+        #[test]
+        fn nearly_keys_do_not_panic(text in "[A-Z]{0,3}(-?[smSCx]?[0-9]{0,20}){0,5}-{0,3}.{0,9}") {
+            if let Ok(key) = Key::parse(text.as_bytes()) {
+                check_a_key(&key)?;
+            }
+        }
+
+        #[test]
+        fn what_is_put_together_comes_apart(
+            backend in "[A-Za-z0-9_/&:%]{1,9}",
+            size in prop::option::of(0..=i64::MAX.unsigned_abs()),
+            mtime in prop::option::of(0..=i64::MAX.unsigned_abs()),
+            chunk_size in prop::option::of(any::<u128>()),
+            chunk in prop::option::of(any::<u128>()),
+            name in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let field = |letter: char, number: Option<u128>| {
+                number.map(|number| format!("-{letter}{number}")).unwrap_or_default()
+            };
+            let whole = field('s', size.map(u128::from)) + &field('m', mtime.map(u128::from));
+            let part = field('S', chunk_size) + &field('C', chunk);
+            let put = |fields: &str| {
+                [backend.as_bytes(), fields.as_bytes(), b"--", &name].concat()
+            };
+            let text = put(&(whole.clone() + &part));
+            let key = Key::parse(&text).unwrap();
+            prop_assert_eq!(key.as_bytes(), &text);
+            prop_assert_eq!(key.backend(), backend.as_bytes());
+            prop_assert_eq!(key.name(), &name);
+            prop_assert_eq!(key.size(), size);
+            prop_assert_eq!(key.mtime(), mtime);
+            prop_assert_eq!(key.is_chunk(), chunk_size.or(chunk).is_some());
+            prop_assert_eq!(key.without_chunk(), put(&whole));
+            check_a_key(&key)?;
+        }
+    }
+
+    /// What is true of every key.
+    fn check_a_key(key: &Key) -> Result<(), TestCaseError> {
+        prop_assert_eq!(&Key::parse(key.as_bytes()), &Ok(key.clone()));
+        let name = key.file_name();
+        prop_assert!(!name.contains(&b'/'));
+        prop_assert!(name != b"." && name != b".." && !name.is_empty());
+        prop_assert_eq!(&Key::from_file_name(&name), &Ok(key.clone()));
+        let shown = key.to_string();
+        prop_assert!(!shown.contains(char::is_control));
+        Ok(())
+    }
+
+    fn parse(text: &str) -> Result<Key, BadKey> {
+        Key::parse(text.as_bytes())
+    }
 }

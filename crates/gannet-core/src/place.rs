@@ -56,3 +56,83 @@ pub fn log_path(levels: Levels, key: &Key, suffix: &str) -> Vec<u8> {
 }
 
 const MIXED: &[u8; 32] = b"0123456789zqjxkmvwgpfZQJXKMVWGPF";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn examples_of_the_specification() {
+        let sha = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let hello = "SHA256E-s6--5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        let song =
+            "SHA256E-s31390--f50d7ac4c6b9031379986bc362fcefb65f1e52621ce1708d537e740fefc59cc0.mp3";
+        let cases: [(&[u8], &str, &str); 10] = [
+            (sha.as_bytes(), "f87/4d5", "pX/ZJ"),
+            (hello.as_bytes(), "992/280", "zK/02"),
+            (song.as_bytes(), "fe0/9b4", "7P/x0"),
+            (b"WORM-s3-m1289672605--file", "e82/c96", "p8/52"),
+            (b"URL--http://www.foo.com/index.html", "5f7/f9b", "GF/6J"),
+            (b"VURL--http://example.com/foo?bar=1&x=2", "ba4/c38", "gM/k4"),
+            (b"WORM-s1-m1--a&b%c:d/e", "466/c6f", "w6/VQ"),
+            (b"WORM-s1-m1--\xff\xfe\x80", "bae/14e", "6M/pk"),
+            (b"SHA256E-s30-S10-C1--abc", "36b/eaa", "XQ/zq"),
+            (b"SHA256E-s30--abc", "36b/eaa", "XQ/zq"),
+        ];
+        for (text, lower, mixed) in cases {
+            let key = Key::parse(text).unwrap();
+            for (scheme, dirs) in [(Scheme::Lower, lower), (Scheme::Mixed, mixed)] {
+                let (first, _) = dirs.split_once('/').unwrap();
+                assert_eq!(hash_dirs(scheme, Levels::Two, &key), dirs, "{key}");
+                assert_eq!(hash_dirs(scheme, Levels::One, &key), first, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_sits_where_the_whole_would() {
+        let dirs = |text: &[u8]| {
+            let key = Key::parse(text).unwrap();
+            [Scheme::Lower, Scheme::Mixed].map(|scheme| hash_dirs(scheme, Levels::Two, &key))
+        };
+        let whole = dirs(b"SHA256E-s30--abc");
+        for chunk in ["-s30-S10-C1", "-s30-C1", "-s30-S10", "-s030-S010-C0001"] {
+            assert_eq!(dirs(format!("SHA256E{chunk}--abc").as_bytes()), whole, "{chunk}");
+        }
+        assert_ne!(dirs(b"SHA256E-s30--abc-S10-C1"), whole, "a name is not made of fields");
+    }
+
+    #[test]
+    fn a_log_has_the_escaped_name_of_its_key() {
+        let path = |levels, text: &[u8], suffix| {
+            String::from_utf8(log_path(levels, &Key::parse(text).unwrap(), suffix)).unwrap()
+        };
+        assert_eq!(
+            path(Levels::Two, b"URL--http://www.foo.com/index.html", ".log.web"),
+            "5f7/f9b/URL--http&c%%www.foo.com%index.html.log.web"
+        );
+        assert_eq!(
+            path(Levels::One, b"SHA256E-s30-S10-C1--abc", ".log"),
+            "36b/SHA256E-s30-S10-C1--abc.log"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn hash_directories_are_plain_words(name in prop::collection::vec(any::<u8>(), 0..40)) {
+            let key = Key::parse(&[b"WORM--", name.as_slice()].concat()).unwrap();
+            for (scheme, letters, len) in
+                [(Scheme::Lower, &b"0123456789abcdef"[..], 3), (Scheme::Mixed, &MIXED[..], 2)]
+            {
+                let dirs = hash_dirs(scheme, Levels::Two, &key);
+                let (first, second) = dirs.split_once('/').unwrap();
+                for dir in [first, second] {
+                    prop_assert_eq!(dir.len(), len);
+                    prop_assert!(dir.bytes().all(|byte| letters.contains(&byte)));
+                }
+            }
+        }
+    }
+}
