@@ -93,12 +93,7 @@ pub trait Annex: fmt::Display + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Missing`] when it is not here after all.
-    async fn put_present(
-        &self,
-        asker: &Asker,
-        key: &Key,
-        file: &AssociatedFile,
-    ) -> Result<Stored>;
+    async fn put_present(&self, asker: &Asker, key: &Key, file: &AssociatedFile) -> Result<Stored>;
 
     /// Removes the content of `key`. Absent content counts as removed.
     ///
@@ -114,12 +109,8 @@ pub trait Annex: fmt::Display + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`remove`](Self::remove).
-    async fn remove_before(
-        &self,
-        asker: &Asker,
-        key: &Key,
-        deadline: Timestamp,
-    ) -> Result<Removal>;
+    async fn remove_before(&self, asker: &Asker, key: &Key, deadline: Timestamp)
+    -> Result<Removal>;
 
     /// Reads the clock by which this place judges the deadline of
     /// [`remove_before`](Self::remove_before).
@@ -337,12 +328,7 @@ impl Annex for Arc<dyn Annex> {
     ) -> Result<Stored> {
         (**self).put(asker, key, file, content).await
     }
-    async fn put_present(
-        &self,
-        asker: &Asker,
-        key: &Key,
-        file: &AssociatedFile,
-    ) -> Result<Stored> {
+    async fn put_present(&self, asker: &Asker, key: &Key, file: &AssociatedFile) -> Result<Stored> {
         (**self).put_present(asker, key, file).await
     }
     async fn remove(&self, asker: &Asker, key: &Key) -> Result<Removal> {

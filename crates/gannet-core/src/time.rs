@@ -60,6 +60,15 @@ impl WallTime {
         Self { seconds: self.seconds.saturating_add(seconds), ..self }
     }
 
+    /// The next moment that can be told from this one.
+    #[must_use]
+    pub fn plus_nanosecond(self) -> Self {
+        match self.nanos {
+            999_999_999 => Self { seconds: self.seconds.saturating_add(1), nanos: 0 },
+            nanos => Self { nanos: nanos + 1, ..self },
+        }
+    }
+
     /// Reads an optional sign, digits, an optional fraction and an optional `s`, to the end of
     /// `text`. `None` for anything else, a trailing newline included. Digits of the fraction
     /// beyond the ninth are dropped.

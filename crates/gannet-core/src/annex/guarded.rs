@@ -73,12 +73,7 @@ impl<A: Annex> Annex for Guarded<A> {
         self.0.put(asker, key, file, content).await
     }
 
-    async fn put_present(
-        &self,
-        asker: &Asker,
-        key: &Key,
-        file: &AssociatedFile,
-    ) -> Result<Stored> {
+    async fn put_present(&self, asker: &Asker, key: &Key, file: &AssociatedFile) -> Result<Stored> {
         asker.mode.allow_write()?;
         self.0.put_present(asker, key, file).await
     }
