@@ -118,8 +118,10 @@ fn purpose(text: &str) -> String {
         .take_while(|line| !line.is_empty())
         .collect();
     let comment = comment.join(" ");
-    let sentence = comment.split(". ").next().unwrap_or_default();
-    sentence.trim_end_matches('.').to_owned()
+    let sentence = comment.split(". ").next().unwrap_or_default().trim_end_matches('.');
+    // Where in the specification to look is of interest in the file only.
+    let reference = sentence.ends_with(')').then(|| sentence.rfind(" (")).flatten();
+    reference.map_or(sentence, |at| &sentence[..at]).to_owned()
 }
 
 const OPEN: &str = "```text\n";
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_map_is_redrawn() {
-        let text = "//! Catches fish. And\n//! more.\n";
+        let text = "//! Catches fish (repository §9). And\n//! more.\n";
         let tree = tree(&MAP.replace("lib.rs", "bil.rs"), &[("crates/a/src/catch.rs", text)]);
         let redrawn = redrawn(&tree, &packages()).unwrap();
         let expected = "crates/a/src/   the a\n  deep/    deeper\n  \
