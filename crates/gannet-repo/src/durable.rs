@@ -1,0 +1,136 @@
+//! Small steps on a disk that survive a crash once they have returned.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gannet_core::{Error, Result};
+
+use crate::lockfile::{LockFile, Sharing};
+use crate::permissions::{make_dirs, share_file};
+use crate::settings::Settings;
+
+/// Makes the entries of a directory durable.
+///
+/// # Errors
+/// When it cannot be opened or synced.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    let dir = File::open(path).map_err(|error| Error::disk("open", path, error))?;
+    dir.sync_all().map_err(|error| Error::disk("sync", path, error))
+}
+
+/// Creates a directory below `annex` and those above it that are missing, durably.
+///
+/// # Errors
+/// When one cannot be created or synced.
+pub(crate) fn create_dirs(path: &Path, settings: &Settings) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    make_dirs(path, settings).map_err(|error| Error::disk("create", path, error))?;
+    for parent in
+        path.ancestors().skip(1).take_while(|dir| dir.starts_with(&settings.place.common_dir))
+    {
+        sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// A new file in `othertmp/`, which other programs leave alone as long as this is kept.
+/// Dropping it deletes the file unless it was moved away.
+pub(crate) struct Temporary {
+    path: PathBuf,
+    moved: bool,
+    _lock: LockFile,
+}
+
+impl Temporary {
+    /// Writes a file and syncs its content (not its name).
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is left then.
+    pub(crate) fn write(content: &[u8], settings: &Settings) -> Result<Self> {
+        // The lock comes first: whoever can take it exclusively wipes the whole directory (§5.2).
+        let lock = settings.annex.join("othertmp.lck");
+        let lock = LockFile::wait(&lock, Sharing::Shared, settings)?;
+        let dir = settings.annex.join("othertmp");
+        create_dirs(&dir, settings)?;
+        let path = dir.join(temporary_name());
+        let temporary = Self { path, moved: false, _lock: lock };
+        let path = &temporary.path;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|error| Error::disk("create", path, error))?;
+        share_file(path, settings).map_err(|error| Error::disk("share", path, error))?;
+        file.write_all(content).map_err(|error| Error::disk("write", path, error))?;
+        file.sync_all().map_err(|error| Error::disk("sync", path, error))?;
+        Ok(temporary)
+    }
+
+    /// Where it is for now.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Renames the file, replacing what has that name. The caller syncs the directory.
+    ///
+    /// # Errors
+    /// When it cannot be renamed; it is deleted then.
+    pub(crate) fn move_to(mut self, place: &Path) -> Result<()> {
+        std::fs::rename(&self.path, place).map_err(|error| Error::disk("create", place, error))?;
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.moved
+            && let Err(error) = remove_if_exists(&self.path)
+        {
+            tracing::debug!("{}", error.chain());
+        }
+    }
+}
+
+/// Reads a file, or `None` if there is none.
+///
+/// # Errors
+/// When it exists but cannot be read.
+pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::disk("read", path, error)),
+    }
+}
+
+/// Deletes a file, if it exists.
+///
+/// # Errors
+/// When it exists but cannot be deleted.
+pub(crate) fn remove_if_exists(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::disk("delete", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file name that nobody else uses: process, count, and random letters.
+pub(crate) fn temporary_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let random = getrandom::u64().unwrap_or_default();
+    format!("gannet{}.{count}.{random:x}", std::process::id())
+}
+
+/// A path made of bytes, as git and git-annex make them.
+pub(crate) fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}

@@ -1,0 +1,291 @@
+//! The journal: changes of the git-annex branch that are not committed yet (repository §7.3).
+//!
+//! Whatever changes the journal or the branch holds `journal.lck` exclusively. Every git-annex
+//! process reads the journal, so what is recorded here is known to all at once.
+
+use std::borrow::Cow;
+use std::fs::DirEntry;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use gannet_core::place::log_path;
+use gannet_core::{Clock, Error, Key, Result, Uuid};
+
+use crate::durable::{Temporary, create_dirs, path_of, read_if_exists, sync_dir};
+use crate::git::{Found, Git, Session};
+use crate::lockfile::{LockFile, Sharing};
+use crate::logs::location::{LocationLog, Status};
+use crate::objects::Object;
+use crate::settings::Settings;
+
+/// A change of a location log.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// Whose content came or went.
+    pub(crate) key: Key,
+    /// In which repository.
+    pub(crate) uuid: Uuid,
+    /// What is the case now.
+    pub(crate) claim: Claim,
+}
+
+/// What a change claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This.
+    Is(Status),
+    /// Whatever the objects of this repository say at the moment of recording. As everybody
+    /// records after they changed an object, and one after the other, the last one to record
+    /// knows the truth.
+    AsFound,
+}
+
+/// Records changes of location logs. They are durable, and visible to every git-annex process,
+/// when it returns; a later [`commit_journal`](crate::branch::commit_journal) shows them to others.
+///
+/// One result for each change: whether the log had to be changed. What is known already changes
+/// nothing, and clusters are never recorded: which nodes have content implies what they have.
+///
+/// Waits while another process works on the journal or the branch, seconds if it merges.
+///
+/// # Errors
+/// When nothing could be recorded durably.
+pub(crate) fn record(
+    settings: &Settings,
+    git: &Git,
+    clock: &dyn Clock,
+    changes: &[Change],
+) -> Result<Vec<Result<bool>>> {
+    let _lock = lock(settings)?;
+    let journal = Journal::new(settings, false);
+    let private = Journal::new(settings, true);
+    let mut base = Base { git, session: None };
+    let mut results = Vec::with_capacity(changes.len());
+    let mut dirty = [false; 2];
+    for change in changes {
+        let is_private = settings.is_private(&change.uuid);
+        let journal = if is_private { &private } else { &journal };
+        let base = (!is_private).then_some(&mut base);
+        let result = record_one(journal, base, clock, change);
+        dirty[usize::from(is_private)] |= matches!(result, Ok(true));
+        results.push(result);
+    }
+    for (journal, dirty) in [&journal, &private].into_iter().zip(dirty) {
+        if dirty {
+            sync_dir(&journal.dir)?;
+        }
+    }
+    Ok(results)
+}
+
+/// Reads what is known of the places of `key`: the journal, else the branch, and what is private.
+///
+/// # Errors
+/// When the journal or the branch cannot be read.
+pub(crate) fn location_log(settings: &Settings, git: &Git, key: &Key) -> Result<LocationLog> {
+    let path = log_path(settings.branch_levels, key, LOCATION_SUFFIX);
+    Ok(LocationLog::parse(&read_log(settings, git, &path)?))
+}
+
+/// Reads a file of the branch as every git-annex process sees it: the journal's copy if there is
+/// one, else the committed one, and after it what is private. Empty if there is none.
+///
+/// # Errors
+/// When the journal or the branch cannot be read.
+pub(crate) fn read_log(settings: &Settings, git: &Git, path: &[u8]) -> Result<Vec<u8>> {
+    let mut log = match Journal::new(settings, false).read(path)? {
+        Some(log) => log,
+        None => Base { git, session: None }.read(path)?,
+    };
+    if let Some(private) = Journal::new(settings, true).read(path)? {
+        if log.last().is_some_and(|&last| last != b'\n') {
+            log.push(b'\n');
+        }
+        log.extend_from_slice(&private);
+    }
+    Ok(log)
+}
+
+/// Waits for the lock that guards the journal and the branch, and takes it.
+///
+/// # Errors
+/// When it cannot be locked.
+pub(crate) fn lock(settings: &Settings) -> Result<LockFile> {
+    create_dirs(&settings.annex, settings)?;
+    LockFile::wait(&settings.annex.join("journal.lck"), Sharing::Exclusive, settings)
+}
+
+/// One of the two directories of journal files.
+pub(crate) struct Journal<'a> {
+    settings: &'a Settings,
+    dir: PathBuf,
+}
+
+impl<'a> Journal<'a> {
+    /// The one whose files are committed, or the private one.
+    pub(crate) fn new(settings: &'a Settings, private: bool) -> Self {
+        let name = if private { "journal-private" } else { "journal" };
+        Self { settings, dir: settings.annex.join(name) }
+    }
+
+    /// The journal's copy of a file of the branch.
+    ///
+    /// A line at the end of a log that was not finished is left out: somebody who appends is just
+    /// writing it, or was killed over it.
+    ///
+    /// # Errors
+    /// When it exists but cannot be read.
+    pub(crate) fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        let file = self.dir.join(path_of(&file_name(path)));
+        let appended = is_location_log(path) || !self.settings.always_compact;
+        Ok(read_if_exists(&file)?.map(|text| if appended { without_fragment(text) } else { text }))
+    }
+
+    /// Replaces the journal's copy of a file of the branch. The caller holds the lock, and syncs
+    /// the directory afterwards.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write(&self, path: &[u8], content: &[u8]) -> Result<()> {
+        create_dirs(&self.dir, self.settings)?;
+        let file = self.dir.join(path_of(&file_name(path)));
+        Temporary::write(content, self.settings)?.move_to(&file)
+    }
+
+    /// Lists the journal: for each file its path, and the path in the branch it is for. What
+    /// cannot be for one is left alone.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn list(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let failed = |error| Error::disk("list", &self.dir, error);
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut listed = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            match branch_path(entry.file_name().as_bytes()) {
+                Some(path) if is_file(&entry) => listed.push((entry.path(), path)),
+                _ => tracing::debug!(path = %entry.path().display(), "not a journal file"),
+            }
+        }
+        listed.sort();
+        Ok(listed)
+    }
+}
+
+/// The file name in the journal of a path in the branch: `_` is doubled, `/` becomes `_`.
+pub(crate) fn file_name(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.iter().any(|byte| matches!(byte, b'_' | b'/')) {
+        return path.into();
+    }
+    let mut name = Vec::with_capacity(path.len() + 8);
+    for &byte in path {
+        match byte {
+            b'_' => name.extend_from_slice(b"__"),
+            b'/' => name.push(b'_'),
+            byte => name.push(byte),
+        }
+    }
+    name.into()
+}
+
+/// The path in the branch that a journal file is for, read from left to right. `None` if no file
+/// of the branch can have it.
+pub(crate) fn branch_path(name: &[u8]) -> Option<Vec<u8>> {
+    let mut path = Vec::with_capacity(name.len());
+    let mut bytes = name.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == b'_' && bytes.next_if_eq(&b'_').is_none() {
+            path.push(b'/');
+        } else {
+            path.push(byte);
+        }
+    }
+    let legal = |name: &[u8]| {
+        !name.is_empty() && name != b"." && name != b".." && !name.eq_ignore_ascii_case(b".git")
+    };
+    path.split(|&byte| byte == b'/').all(legal).then_some(path)
+}
+
+/// The committed content of files, read from the branch as it is when first asked.
+struct Base<'a> {
+    git: &'a Git,
+    session: Option<(Session, Option<gix::ObjectId>)>,
+}
+
+impl Base<'_> {
+    fn read(&mut self, path: &[u8]) -> Result<Vec<u8>> {
+        if self.session.is_none() {
+            let session = self.git.session()?;
+            let tip = session.tip()?;
+            self.session = Some((session, tip));
+        }
+        let Some((session, Some(tip))) = &self.session else { return Ok(Vec::new()) };
+        match session.find(*tip, path)? {
+            Found::Blob(content) => Ok(content),
+            Found::Nothing => Ok(Vec::new()),
+            Found::Other => Err(Error::Git {
+                doing: "read the git-annex branch",
+                why: format!("{} is not a file there", path.escape_ascii()),
+            }),
+        }
+    }
+}
+
+/// `base` is where the log comes from if the journal has none of it: nowhere if private.
+fn record_one(
+    journal: &Journal<'_>,
+    base: Option<&mut Base<'_>>,
+    clock: &dyn Clock,
+    change: &Change,
+) -> Result<bool> {
+    if change.uuid.as_cluster().is_some() {
+        return Ok(false);
+    }
+    let path = log_path(journal.settings.branch_levels, &change.key, LOCATION_SUFFIX);
+    if branch_path(&file_name(&path)).as_deref() != Some(&*path) {
+        let why = "its location cannot be recorded".to_owned();
+        return Err(Error::Refused { key: change.key.clone(), why });
+    }
+    let text = match (journal.read(&path)?, base) {
+        (Some(text), _) => text,
+        (None, Some(base)) => base.read(&path)?,
+        (None, None) => Vec::new(),
+    };
+    let mut log = LocationLog::parse(&text);
+    let status = match change.claim {
+        Claim::Is(status) => status,
+        Claim::AsFound => match Object::locate(journal.settings, &change.key)?.metadata()? {
+            Some(_) => Status::Present,
+            None => Status::Missing,
+        },
+    };
+    if !log.set(&change.uuid, status, clock.wall()) {
+        return Ok(false);
+    }
+    journal.write(&path, &log.to_bytes())?;
+    Ok(true)
+}
+
+/// Tells `f87/4d5/KEY.log` from `uuid.log` at the top.
+pub(crate) fn is_location_log(path: &[u8]) -> bool {
+    path.ends_with(LOCATION_SUFFIX.as_bytes()) && path.contains(&b'/')
+}
+
+fn without_fragment(mut text: Vec<u8>) -> Vec<u8> {
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    text.truncate(whole);
+    text
+}
+
+fn is_file(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+/// What a location log's name adds to that of its key.
+const LOCATION_SUFFIX: &str = ".log";

@@ -1,0 +1,38 @@
+//! `uuid.log`: descriptions of repositories (repository §8).
+
+use gannet_core::{Uuid, WallTime};
+
+/// Path in the branch.
+pub(crate) const PATH: &[u8] = b"uuid.log";
+
+/// The line that describes a repository, with its newline.
+pub(crate) fn line(uuid: &Uuid, description: &str, now: WallTime) -> Vec<u8> {
+    // One line is one entry, whatever somebody calls a repository.
+    let description: String =
+        description.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{uuid} {} timestamp={}s\n", description.trim(), now.seconds).into_bytes()
+}
+
+/// Tells whether a log has an entry for the repository.
+pub(crate) fn describes(log: &[u8], uuid: &Uuid) -> bool {
+    log.split(|&byte| matches!(byte, b'\n' | b'\r')).any(|line| {
+        line.strip_prefix(uuid.as_str().as_bytes())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_stays_on_its_line() {
+        let uuid = Uuid::from_random([7; 16]);
+        let now = WallTime { seconds: 1_795_353_182, nanos: 5 };
+        let line = line(&uuid, " my\nserver ", now);
+        assert_eq!(line, format!("{uuid} my server timestamp=1795353182s\n").as_bytes());
+        assert!(describes(&line, &uuid));
+        assert!(!describes(&line, &Uuid::from_random([8; 16])));
+        assert!(!describes(format!("{uuid}7 other").as_bytes(), &uuid));
+    }
+}

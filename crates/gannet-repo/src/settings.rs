@@ -1,0 +1,262 @@
+//! What a repository's configuration says that matters to a server (repository §3, §9).
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use gannet_core::Uuid;
+use gannet_core::place::Levels;
+
+mod change;
+mod config;
+mod open_error;
+mod place;
+mod signature;
+mod values;
+
+pub(crate) use change::set_values;
+pub use open_error::OpenError;
+pub(crate) use place::Place;
+use signature::Signature;
+
+use crate::process::{Hook, Program};
+pub(crate) use config::{Config, describe, open};
+
+/// The settings of one repository, and where its directories are, at the moment of reading.
+///
+/// An operation keeps one of these, so that no setting changes in its middle; the next one asks
+/// [`Settings::is_current`] first, which costs two looks at the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where the directories are.
+    pub(crate) place: Place,
+    /// The annex directory, which has `objects/`, `journal/` and the rest.
+    pub(crate) annex: PathBuf,
+    /// Top of the work tree; `None` if bare.
+    pub(crate) work_tree: Option<PathBuf>,
+    /// `annex.uuid`.
+    pub(crate) uuid: Uuid,
+    /// `annex.version`.
+    pub(crate) version: Version,
+    /// `core.bare`.
+    pub(crate) bare: bool,
+    /// `core.symlinks`.
+    pub(crate) symlinks: bool,
+    /// `core.sharedRepository`.
+    pub(crate) shared: Shared,
+    /// `core.logAllRefUpdates`.
+    pub(crate) reflog: Reflog,
+    /// From `annex.tune.objecthash1`.
+    pub(crate) object_levels: Levels,
+    /// `annex.tune.objecthashlower`.
+    pub(crate) object_hash_lower: bool,
+    /// From `annex.tune.branchhash1`.
+    pub(crate) branch_levels: Levels,
+    /// `annex.crippledfilesystem`.
+    pub(crate) crippled: bool,
+    /// `annex.private`.
+    pub(crate) private: bool,
+    /// Uuids of remotes with `annex-private`.
+    pub(crate) private_remotes: BTreeSet<Uuid>,
+    /// `annex.pidlock`: the repository must not be written.
+    pub(crate) pidlock: bool,
+    /// `annex.dbdir`.
+    pub(crate) dbdir: Option<PathBuf>,
+    /// `annex.thin`.
+    pub(crate) thin: bool,
+    /// `annex.hardlink`.
+    pub(crate) hardlink: bool,
+    /// `annex.diskreserve` in bytes.
+    pub(crate) disk_reserve: u64,
+    /// `annex.securehashesonly`.
+    pub(crate) secure_hashes_only: bool,
+    /// `annex.security.allow-unverified-downloads`.
+    pub(crate) allow_unverified_downloads: bool,
+    /// `annex.trashbin`: content must not be removed.
+    pub(crate) trashbin: Option<String>,
+    /// `annex.alwayscommit`.
+    pub(crate) always_commit: bool,
+    /// `annex.alwayscompact`.
+    pub(crate) always_compact: bool,
+    /// `annex.commitmessage`.
+    pub(crate) commit_message: Option<String>,
+    /// `annex.autoupgraderepository`.
+    pub(crate) auto_upgrade: bool,
+    /// `annex.url`.
+    pub(crate) url: Option<String>,
+    commands: Commands,
+    signature: Signature,
+}
+
+/// A version of repository that Gannet works with (repository §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Version {
+    /// 8.
+    V8,
+    /// 9.
+    V9,
+    /// 10.
+    V10,
+}
+
+/// Whom the files of a repository are shared with (`core.sharedRepository`, repository §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// Nobody but those whom the umask lets in.
+    Umask,
+    /// The group.
+    Group,
+    /// Everybody may read, the group may write.
+    All,
+    /// Exactly these permission bits, as for a file.
+    Octal(u32),
+}
+
+/// Which references have their changes logged (`core.logAllRefUpdates`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reflog {
+    /// Only those that have a log already.
+    Existing,
+    /// Branches too.
+    Branches,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Commands {
+    freeze_content: Option<OsString>,
+    thaw_content: Option<OsString>,
+    secure_erase: Option<OsString>,
+    commit_message: Option<OsString>,
+    post_update: Option<OsString>,
+}
+
+impl Settings {
+    /// Opens the repository at `path`: a work tree, a bare repository, or a git directory.
+    ///
+    /// The whole effective configuration is read: that of the system and the user, the
+    /// repository's own with its includes, and the environment; the last value wins.
+    ///
+    /// # Errors
+    /// [`OpenError`] says for each kind of unusable repository what is the matter;
+    /// [`OpenError::Uninitialised`] is the one that [`init::autoinit`](crate::init::autoinit)
+    /// resolves.
+    pub(crate) fn read(path: &Path) -> Result<Self, OpenError> {
+        let place = Place::locate(path)?;
+        let signature = Signature::of(&place);
+        let (config, _) = Config::read(&place)?;
+        let (uuid, version) = config.identity(&place)?;
+        Ok(Self::from_config(&config, place, signature, uuid, version))
+    }
+
+    /// Tells whether the configuration files still are the ones that were read.
+    pub(crate) fn is_current(&self) -> bool {
+        self.signature == Signature::of(&self.place)
+    }
+
+    /// The program that the owner wants run on some occasion: the hook file if there is one, else
+    /// the configured command, else `None`.
+    pub(crate) fn program(&self, hook: Hook) -> Option<Program> {
+        let (name, command, placeholder) = match hook {
+            Hook::FreezeContent => ("freezecontent", &self.commands.freeze_content, "%path"),
+            Hook::ThawContent => ("thawcontent", &self.commands.thaw_content, "%path"),
+            Hook::SecureErase => ("secure-erase", &self.commands.secure_erase, "%file"),
+            Hook::CommitMessage => ("commitmessage", &self.commands.commit_message, ""),
+            Hook::PostUpdate => ("post-update", &self.commands.post_update, ""),
+        };
+        self.place.program(name, command.as_ref(), placeholder)
+    }
+
+    /// Tells whether what is recorded about `uuid` must not leave this repository (§3.5).
+    pub(crate) fn is_private(&self, uuid: &Uuid) -> bool {
+        (self.private && *uuid == self.uuid) || self.private_remotes.contains(uuid)
+    }
+
+    fn from_config(
+        config: &Config,
+        place: Place,
+        signature: Signature,
+        uuid: Uuid,
+        version: Version,
+    ) -> Self {
+        let bare = config.is_bare(&place);
+        let levels = |one| if one { Levels::One } else { Levels::Two };
+        Self {
+            annex: place.common_dir.join("annex"),
+            work_tree: config.work_tree.clone().filter(|_| !bare),
+            uuid,
+            version,
+            bare,
+            symlinks: config.bool("core.symlinks", true),
+            shared: config.parsed("core.sharedrepository", values::shared).unwrap_or(Shared::Umask),
+            reflog: config.reflog(bare),
+            object_levels: levels(config.bool("annex.tune.objecthash1", false)),
+            object_hash_lower: config.bool("annex.tune.objecthashlower", false),
+            branch_levels: levels(config.bool("annex.tune.branchhash1", false)),
+            crippled: config.bool("annex.crippledfilesystem", false),
+            private: config.bool("annex.private", false),
+            private_remotes: config.private_remotes(),
+            pidlock: config.bool("annex.pidlock", false),
+            dbdir: config.path("annex.dbdir").map(|dir| place.common_dir.join(dir)),
+            thin: config.bool("annex.thin", false),
+            hardlink: config.bool("annex.hardlink", false),
+            disk_reserve: config
+                .parsed("annex.diskreserve", values::size)
+                .unwrap_or(DISK_RESERVE_BYTES),
+            secure_hashes_only: config.bool("annex.securehashesonly", false),
+            allow_unverified_downloads: config
+                .text("annex.security.allow-unverified-downloads")
+                .is_some_and(|value| value == "ACKTHPPT"),
+            trashbin: config.text("annex.trashbin").filter(|remote| !remote.is_empty()),
+            always_commit: config.bool("annex.alwayscommit", true),
+            always_compact: config.bool("annex.alwayscompact", true),
+            commit_message: config.text("annex.commitmessage").filter(|text| !text.is_empty()),
+            auto_upgrade: config.bool("annex.autoupgraderepository", true),
+            url: config.text("annex.url"),
+            commands: Commands {
+                freeze_content: config.command("annex.freezecontent-command"),
+                thaw_content: config.command("annex.thawcontent-command"),
+                secure_erase: config.command("annex.secure-erase-command"),
+                commit_message: config.command("annex.commitmessage-command"),
+                post_update: config.command("annex.post-update-command"),
+            },
+            place,
+            signature,
+        }
+    }
+}
+
+impl Version {
+    /// Tells whether the object itself is what is locked, as before version 10 (§4.3).
+    pub(crate) fn locks_the_object(self) -> bool {
+        self < Self::V10
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V8 => "8",
+            Self::V9 => "9",
+            Self::V10 => "10",
+        })
+    }
+}
+
+/// Reads the uuid of the repository at `path` from its own configuration files alone, quickly and
+/// without keeping anything open. `None`: it is no git repository, or has no uuid.
+///
+/// It does not tell whether the repository can be used: opening it does.
+///
+/// # Errors
+/// When there is a repository whose configuration cannot be read.
+pub fn peek(path: &Path) -> Result<Option<Uuid>, OpenError> {
+    let place = match Place::locate(path) {
+        Ok(place) => place,
+        Err(OpenError::NotGit { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Config::own_files(&place)?.uuid(&place)
+}
+
+const DISK_RESERVE_BYTES: u64 = 100_000_000;
