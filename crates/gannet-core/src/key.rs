@@ -14,9 +14,9 @@ pub struct Key {
     backend_len: usize,
     name_start: usize,
     size: Option<u64>,
-    mtime: Option<u64>,
-    /// Where the chunk fields (`-S`, `-C`) stand in `text`; empty when there are none.
-    chunk: (usize, usize),
+    /// Where the chunk fields (`-S`, `-C`) begin in `text`. They end at the `--`; when there are
+    /// none they begin there too.
+    chunk_start: usize,
 }
 
 /// Text that is not a key.
@@ -71,8 +71,7 @@ impl Key {
         }
         let mut canonical = text[..backend_len].to_vec();
         let mut rest = &text[backend_len..];
-        let (mut size, mut mtime) = (None, None);
-        let mut chunk = (0, 0);
+        let (mut size, mut chunk_start) = (None, None);
         let mut fields = b"smSC".iter();
         loop {
             let no_dash = if rest.is_empty() { BadKey::NoName } else { BadKey::BadField };
@@ -95,12 +94,12 @@ impl Key {
             canonical.extend_from_slice(digits);
             match letter {
                 b's' => size = Some(number(digits)?),
-                b'm' => mtime = Some(number(digits)?),
-                _ if chunk == (0, 0) => chunk = (field_start, canonical.len()),
-                _ => chunk.1 = canonical.len(),
+                b'm' => _ = number(digits)?,
+                _ => chunk_start = chunk_start.or(Some(field_start)),
             }
             rest = &after[len..];
         }
+        let chunk_start = chunk_start.unwrap_or(canonical.len());
         canonical.extend_from_slice(b"--");
         let name_start = canonical.len();
         canonical.extend_from_slice(rest);
@@ -108,7 +107,7 @@ impl Key {
         {
             return Err(BadKey::LongExtension);
         }
-        Ok(Self { text: canonical.into(), backend_len, name_start, size, mtime, chunk })
+        Ok(Self { text: canonical.into(), backend_len, name_start, size, chunk_start })
     }
 
     /// The key as git-annex writes it.
@@ -140,20 +139,21 @@ impl Key {
     /// Modification time in seconds since 1970, if the key tells.
     #[must_use]
     pub fn mtime(&self) -> Option<u64> {
-        self.mtime
+        let fields = &self.text[self.backend_len..self.chunk_start];
+        let start = fields.iter().position(|&byte| byte == b'm')? + 1;
+        number(&fields[start..]).ok()
     }
 
     /// Whether this names a chunk of a content.
     #[must_use]
     pub fn is_chunk(&self) -> bool {
-        self.chunk != (0, 0)
+        self.chunk_start != self.fields_end()
     }
 
     /// The key without its chunk fields: that from which hash directories are computed.
     #[must_use]
     pub fn without_chunk(&self) -> Vec<u8> {
-        let (start, end) = self.chunk;
-        [&self.text[..start], &self.text[end..]].concat()
+        [&self.text[..self.chunk_start], &self.text[self.fields_end()..]].concat()
     }
 
     /// The key as a file name: `&`, `%`, `:` and `/` escaped (repository §1.4).
@@ -212,6 +212,11 @@ impl Key {
             return Err(Unstorable::LongFileName);
         }
         Ok(())
+    }
+
+    /// Where the `--` stands that the name follows.
+    fn fields_end(&self) -> usize {
+        self.name_start - 2
     }
 }
 
