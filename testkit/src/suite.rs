@@ -1,0 +1,37 @@
+//! The promises of [`Annex`](gannet_core::Annex), one function each.
+//!
+//! [`annex_keeps_its_promise!`](crate::annex_keeps_its_promise) calls them all. They look only
+//! through the promise: at what a place says, never at how it keeps it.
+
+use std::future::Future;
+use std::time::Duration;
+
+mod locking;
+mod refusing;
+mod removing;
+mod resuming;
+mod storing;
+mod trial;
+
+pub use locking::*;
+pub use refusing::*;
+pub use removing::*;
+pub use resuming::*;
+pub use storing::*;
+
+/// Runs one test on a Tokio runtime of its own, with two threads, and not for ever.
+///
+/// # Panics
+/// When the test does, or hangs.
+pub fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, test).await.expect("the test hangs");
+    });
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
