@@ -1,1 +1,30 @@
-//! See ARCHITECTURE.md.
+//! One git-annex repository on disk.
+//!
+//! This room keeps the promise of [`gannet_core::Annex`] with the files that git-annex itself
+//! uses, beside git-annex processes that work in the same repository. See ARCHITECTURE.md.
+
+mod arriving;
+mod blocking;
+mod branch;
+mod durable;
+mod git;
+mod init;
+mod journal;
+mod keyring;
+mod lockfile;
+mod locks;
+mod logs;
+mod objects;
+mod permissions;
+mod process;
+mod reading;
+mod receiving;
+mod repo;
+mod scribe;
+mod settings;
+mod site;
+mod transfer;
+
+pub use init::{InitOptions, create};
+pub use repo::Repo;
+pub use settings::{OpenError, peek};

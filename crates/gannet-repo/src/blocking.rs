@@ -1,0 +1,40 @@
+//! The one place where blocking meets async.
+
+use std::sync::Arc;
+
+use gannet_core::{Error, Result};
+use tokio::sync::Semaphore;
+
+/// Runs what blocks on threads that may block, a bounded number at a time for one repository, so
+/// that a repository on a disk that hangs cannot take the threads of the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocking {
+    slots: Arc<Semaphore>,
+}
+
+impl Blocking {
+    /// At most `at_once` pieces of work run at the same time.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(at_once)) }
+    }
+
+    /// Runs `work` and returns what it returns.
+    ///
+    /// If the future is dropped, work that has begun runs to its end and its result is dropped.
+    ///
+    /// # Errors
+    /// What `work` reports, or that it panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.map_err(|_| Error::Internal("the repository was closed".to_owned()))?;
+        let running = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop(slot);
+            outcome
+        });
+        running.await.map_err(|error| Error::Internal(error.to_string()))?
+    }
+}

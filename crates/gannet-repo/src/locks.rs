@@ -1,0 +1,397 @@
+//! Locks on content, and the retention that outlives them (repository §4).
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use gannet_core::{Error, Key, Result, Timestamp, WallTime};
+
+use crate::durable::{Temporary, remove_if_exists};
+use crate::lockfile::{Acquire, LockFile, Sharing};
+use crate::objects::{Object, Vouched, sync_dir};
+use crate::permissions::with_thawed_dir;
+use crate::settings::Settings;
+use crate::site::Site;
+
+/// Content that nobody can remove while this is kept.
+///
+/// Dropped, the lock itself is gone, but the retention written with it stands until its time.
+#[derive(Debug)]
+pub(crate) struct SharedLock {
+    lock: LockFile,
+    kind: Kind,
+    object: Object,
+    site: Site,
+}
+
+/// Content that nobody counts on: the permission to remove it.
+///
+/// Dropped, the content is unlocked and the lock file is gone.
+#[derive(Debug)]
+pub(crate) struct RemovalLock {
+    lock: Option<LockFile>,
+    _sentinal: Option<LockFile>,
+    beside: bool,
+    object: Object,
+    site: Site,
+}
+
+/// How the content is locked, which depends on the repository's version.
+#[derive(Debug)]
+enum Kind {
+    /// Version 10: a file beside the object, with a retention of our own.
+    Beside { mine: Option<Retention> },
+    /// Version 8 and 9: the object itself, while the sentinal forbids an upgrade.
+    Object { _sentinal: LockFile },
+}
+
+impl SharedLock {
+    /// Locks the content of `key` so that it stays, and retains it until `until` in any case.
+    ///
+    /// `None`: the content is absent, was modified, or is being removed.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn acquire(
+        site: &Site,
+        key: &Key,
+        vouched: &Vouched,
+        now: WallTime,
+        until: Option<WallTime>,
+    ) -> Result<Option<Self>> {
+        let object = site.locate(key)?;
+        if object.metadata()?.is_none() {
+            return Ok(None);
+        }
+        let lock = if site.settings().version.locks_the_object() {
+            Self::on_object(site, object)?
+        } else {
+            Self::beside(site, object, until)?
+        };
+        let Some(lock) = lock else { return Ok(None) };
+        let still_there = match lock.object.metadata()? {
+            Some(metadata) => vouched.vouch(key, &lock.object, &metadata, site.settings())?,
+            None => false,
+        };
+        if still_there {
+            return Ok(Some(lock));
+        }
+        lock.release(now)?;
+        Ok(None)
+    }
+
+    fn beside(site: &Site, object: Object, until: Option<WallTime>) -> Result<Option<Self>> {
+        let path = object.beside(LOCK);
+        for _ in 0..TRIES_MAX {
+            let lock = with_thawed_dir(object.dir(), site.settings(), || {
+                open_lock(&path, Sharing::Shared, Acquire::Try, site.settings())
+            });
+            let lock = match lock {
+                Ok(Some(lock)) => lock,
+                Ok(None) => return Ok(None),
+                Err(error) if vanished(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if !lock.is_sane() {
+                continue; // somebody removed the lock file after we opened it
+            }
+            let mine = match until {
+                Some(until) => Some(retain(site, &object, until)?),
+                None => None,
+            };
+            let kind = Kind::Beside { mine };
+            return Ok(Some(Self { lock, kind, object, site: site.clone() }));
+        }
+        Ok(None)
+    }
+
+    fn on_object(site: &Site, object: Object) -> Result<Option<Self>> {
+        let sentinal = lock_sentinal(site)?;
+        let locked = LockFile::open_existing(object.path(), Sharing::Shared, Acquire::Try);
+        match locked {
+            Ok(Some(lock)) => {
+                let kind = Kind::Object { _sentinal: sentinal };
+                Ok(Some(Self { lock, kind, object, site: site.clone() }))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::disk("lock", object.path(), error)),
+        }
+    }
+
+    /// Unlocks now, and takes back the retention if nobody else shares the lock.
+    ///
+    /// # Errors
+    /// When the disk refuses; the retention then runs out by itself.
+    pub(crate) fn release(self, now: WallTime) -> Result<()> {
+        let Self { lock, kind, object, site } = self;
+        let Kind::Beside { mine } = kind else { return Ok(()) };
+        if let Some(mine) = mine {
+            site.retentions().released(&object, mine, now);
+        }
+        drop(lock);
+        let path = object.beside(LOCK);
+        let done = with_thawed_dir(object.dir(), site.settings(), || {
+            let opened = LockFile::open_existing(&path, Sharing::Exclusive, Acquire::Try);
+            let lock = match opened {
+                Ok(Some(lock)) => lock,
+                Ok(None) => return Ok(()), // somebody else still counts on the content
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(Error::disk("lock", &path, error)),
+            };
+            if !lock.is_sane() {
+                return Ok(());
+            }
+            take_back_retention(&site, &object, now)?;
+            remove_if_exists(&path)
+        });
+        match done {
+            Err(error) if vanished(&error) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+impl RemovalLock {
+    /// Locks the content of `key` for removal. `None`: somebody counts on it, or it is absent.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn acquire(site: &Site, key: &Key, now: WallTime) -> Result<Option<Self>> {
+        let object = site.locate(key)?;
+        if object.metadata()?.is_none() {
+            return Ok(None);
+        }
+        if site.settings().version.locks_the_object() {
+            return Self::on_object(site, object);
+        }
+        if retained(&object, now)? {
+            return Ok(None);
+        }
+        let path = object.beside(LOCK);
+        for _ in 0..TRIES_MAX {
+            let lock = with_thawed_dir(object.dir(), site.settings(), || {
+                open_lock(&path, Sharing::Exclusive, Acquire::Try, site.settings())
+            });
+            let lock = match lock {
+                Ok(Some(lock)) => lock,
+                Ok(None) => return Ok(None),
+                Err(error) if vanished(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if !lock.is_sane() {
+                continue;
+            }
+            let locked = Self {
+                lock: Some(lock),
+                _sentinal: None,
+                beside: true,
+                object,
+                site: site.clone(),
+            };
+            // Whoever retained the content between the first look and the lock is safe too.
+            if retained(&locked.object, now)? {
+                return Ok(None);
+            }
+            with_thawed_dir(locked.object.dir(), site.settings(), || {
+                remove_if_exists(&locked.object.beside(RETENTION))?;
+                remove_if_exists(&locked.object.beside(RETENTION_LOCK))
+            })?;
+            return Ok(Some(locked));
+        }
+        Ok(None)
+    }
+
+    fn on_object(site: &Site, object: Object) -> Result<Option<Self>> {
+        let sentinal = lock_sentinal(site)?;
+        let path = object.path();
+        let mode = fs::metadata(path)
+            .map_err(|error| Error::disk("look at", path, error))?
+            .permissions()
+            .mode();
+        let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777));
+        if mode & 0o200 == 0 && !site.settings().crippled {
+            set(mode | 0o200).map_err(|error| Error::disk("change the mode of", path, error))?;
+        }
+        let locked = LockFile::open_existing(path, Sharing::Exclusive, Acquire::Try);
+        if mode & 0o200 == 0 && !site.settings().crippled {
+            set(mode).map_err(|error| Error::disk("change the mode of", path, error))?;
+        }
+        match locked {
+            Ok(Some(lock)) if lock.is_sane() => Ok(Some(Self {
+                lock: Some(lock),
+                _sentinal: Some(sentinal),
+                beside: false,
+                object,
+                site: site.clone(),
+            })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::disk("lock", path, error)),
+        }
+    }
+
+    /// The object that may be removed.
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    fn unlock(&mut self) -> Result<()> {
+        let Some(lock) = self.lock.take() else { return Ok(()) };
+        if !self.beside {
+            drop(lock);
+            self.object.prune(self.site.settings());
+            return Ok(());
+        }
+        let path = self.object.beside(LOCK);
+        let done =
+            with_thawed_dir(self.object.dir(), self.site.settings(), || remove_if_exists(&path));
+        self.object.prune(self.site.settings());
+        drop(lock);
+        match done {
+            Err(error) if vanished(&error) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+impl Drop for RemovalLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.unlock() {
+            tracing::warn!("cannot unlock content: {}", error.chain());
+        }
+    }
+}
+
+/// Whether removal must wait for a lock whose holder may have vanished.
+fn retained(object: &Object, now: WallTime) -> Result<bool> {
+    Ok(read_retention(object)?.is_some_and(|until| now <= until))
+}
+
+/// Reads until when the content is retained. What does not parse is no retention (§4.5).
+fn read_retention(object: &Object) -> Result<Option<WallTime>> {
+    let path = object.beside(RETENTION);
+    match fs::read(&path) {
+        Ok(text) => Ok(WallTime::parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::disk("read", path, error)),
+    }
+}
+
+/// A retention that one lock wrote, and the one it replaced.
+///
+/// Locks on one content overlap, and their holders leave in any order. Whoever leaves last must
+/// take back what those wrote who released their locks, and must leave what those wrote who
+/// vanished: so each remembers what it replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    until: WallTime,
+    replaced: Option<WallTime>,
+}
+
+/// Retentions of locks that were released while others still held the content.
+#[derive(Debug, Default)]
+pub(crate) struct Retentions {
+    released: Mutex<HashMap<PathBuf, Vec<Retention>>>,
+}
+
+impl Retentions {
+    /// Notes that nobody counts on `retention` any more.
+    fn released(&self, object: &Object, retention: Retention, now: WallTime) {
+        let mut all = self.lock();
+        all.retain(|_, released| {
+            released.retain(|retention| retention.until >= now);
+            !released.is_empty()
+        });
+        all.entry(object.path().to_owned()).or_default().push(retention);
+    }
+
+    /// What of the retention `written` somebody still counts on.
+    fn still_counted_on(&self, object: &Object, written: WallTime) -> Option<WallTime> {
+        let mut released = self.lock().remove(object.path()).unwrap_or_default();
+        let mut counted_on = Some(written);
+        while let Some(until) = counted_on {
+            let Some(at) = released.iter().position(|retention| retention.until == until) else {
+                break;
+            };
+            counted_on = released.swap_remove(at).replaced;
+        }
+        counted_on
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Vec<Retention>>> {
+        self.released.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Retains the content until `until`, or a moment longer than anybody has asked for already.
+/// Durable when it returns. The caller holds the shared lock.
+fn retain(site: &Site, object: &Object, until: WallTime) -> Result<Retention> {
+    with_thawed_dir(object.dir(), site.settings(), || {
+        let guard = object.beside(RETENTION_LOCK);
+        let lock = open_lock(&guard, Sharing::Exclusive, Acquire::Wait, site.settings())?;
+        let replaced = read_retention(object)?;
+        let until = match replaced {
+            Some(later) if later >= until => later.plus_nanosecond(),
+            _ => until,
+        };
+        write_retention(site, object, until)?;
+        drop(lock);
+        Ok(Retention { until, replaced })
+    })
+}
+
+/// Removes the retention, or moves it back to the time that a vanished holder counts on. The
+/// caller holds the exclusive lock.
+fn take_back_retention(site: &Site, object: &Object, now: WallTime) -> Result<()> {
+    let Some(written) = read_retention(object)? else { return Ok(()) };
+    match site.retentions().still_counted_on(object, written) {
+        Some(until) if until == written => Ok(()),
+        Some(until) if until >= now => write_retention(site, object, until),
+        _ => {
+            remove_if_exists(&object.beside(RETENTION))?;
+            remove_if_exists(&object.beside(RETENTION_LOCK))
+        }
+    }
+}
+
+fn write_retention(site: &Site, object: &Object, until: WallTime) -> Result<()> {
+    Temporary::write(until.to_string().as_bytes(), site.settings())?
+        .move_to(&object.beside(RETENTION))?;
+    sync_dir(object.dir())
+}
+
+/// Holds the repository at version 8 or 9 while content is locked.
+fn lock_sentinal(site: &Site) -> Result<LockFile> {
+    let path = site.annex().join("sentinal");
+    let lock = open_lock(&path, Sharing::Shared, Acquire::Try, site.settings())?;
+    lock.ok_or_else(|| Error::Unsupported("the repository is being upgraded".to_owned()))
+}
+
+fn open_lock(
+    path: &Path,
+    sharing: Sharing,
+    acquire: Acquire,
+    settings: &Settings,
+) -> Result<Option<LockFile>> {
+    LockFile::open(path, sharing, acquire, settings)
+        .map_err(|error| Error::disk("lock", PathBuf::from(path), error))
+}
+
+fn vanished(error: &Error) -> bool {
+    matches!(error, Error::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// Tells whether `deadline` is still ahead (§4.6): equal is too late.
+pub(crate) fn in_time(now: Timestamp, deadline: Timestamp) -> bool {
+    now < deadline
+}
+
+const LOCK: &str = ".lck";
+const RETENTION: &str = ".rtm";
+const RETENTION_LOCK: &str = ".rtl";
+/// How often a lock file that was removed under our hands is opened anew.
+const TRIES_MAX: u32 = 20;

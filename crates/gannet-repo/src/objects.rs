@@ -1,0 +1,276 @@
+//! Content at rest: where an object is, and whether it may be vouched for.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use gannet_core::backend::Checker;
+use gannet_core::place::{Scheme, hash_dirs};
+use gannet_core::{Error, Key, Result};
+
+use crate::permissions::make_dirs;
+use crate::settings::Settings;
+
+/// Where the object of a key is, or would go.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    dir: PathBuf,
+    path: PathBuf,
+}
+
+impl Object {
+    /// Finds the object of `key`: the first layout in which it exists, else the one in which it
+    /// would be written (repository §2.2).
+    ///
+    /// # Errors
+    /// When the disk does not answer. A name too long for the disk counts as absent.
+    pub(crate) fn locate(settings: &Settings, key: &Key) -> Result<Self> {
+        let layouts = layouts(settings);
+        for &scheme in layouts {
+            let object = Self::at(settings, key, scheme);
+            if object.metadata()?.is_some() {
+                return Ok(object);
+            }
+        }
+        Ok(Self::at(settings, key, layouts[0]))
+    }
+
+    fn at(settings: &Settings, key: &Key, scheme: Scheme) -> Self {
+        let name = OsString::from_vec(key.file_name());
+        let mut dir = settings.annex.join("objects");
+        dir.push(hash_dirs(scheme, settings.object_levels, key));
+        dir.push(&name);
+        let path = dir.join(&name);
+        Self { dir, path }
+    }
+
+    /// The file with the content.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory that has only this file, and the files that guard it.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A file beside the object: `.lck`, `.rtm` or `.rtl`.
+    pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(suffix);
+        path.into()
+    }
+
+    /// What the disk says of the object; `None` if it is absent, or is not a plain file.
+    pub(crate) fn metadata(&self) -> Result<Option<Metadata>> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
+            Err(error) if means_absent(&error) => Ok(None),
+            Err(error) => Err(Error::disk("look at", &self.path, error)),
+        }
+    }
+
+    /// Opens the object for reading; `None` if it is absent.
+    pub(crate) fn open(&self) -> Result<Option<File>> {
+        let opened = File::options()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&self.path);
+        match opened {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if means_absent(&error) => Ok(None),
+            Err(error) => Err(Error::disk("open", &self.path, error)),
+        }
+    }
+
+    /// Makes the directory of the object, and those above it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn make_dir(&self, settings: &Settings) -> Result<()> {
+        make_dirs(&self.dir, settings)
+            .map_err(|error| Error::disk("make the directory", &self.dir, error))
+    }
+
+    /// Syncs the directory of the object and those above it, up to `objects/`, so that the entry
+    /// survives a crash.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn sync_dirs(&self, annex: &Path) -> Result<()> {
+        let top = annex.join("objects");
+        for dir in self.dir.ancestors().take_while(|dir| dir.starts_with(&top)) {
+            sync_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of the object and the hash directories above it, as far as they are
+    /// empty. Others prune and create at the same time: failing is fine.
+    pub(crate) fn prune(&self, settings: &Settings) {
+        let levels = match settings.object_levels {
+            gannet_core::place::Levels::One => 2,
+            gannet_core::place::Levels::Two => 3,
+        };
+        for dir in self.dir.ancestors().take(levels) {
+            if fs::remove_dir(dir).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Objects that could have been changed in place, and were found to be what their keys promise.
+///
+/// An object that is writable, or that has other links, may have been modified through its file
+/// in the work tree (repository §6.5). Such an object is hashed once, and again when its inode
+/// changes.
+#[derive(Default)]
+pub(crate) struct Vouched {
+    proven: Mutex<HashMap<Key, Inode>>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inode {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+impl Inode {
+    /// The state that `metadata` tells.
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            size: metadata.size(),
+            mtime: (metadata.mtime(), metadata.mtime_nsec()),
+            ctime: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether the content may have changed between this state and `later`. A changed mode or
+    /// link count alone does not count.
+    pub(crate) fn content_changed(&self, later: &Self) -> bool {
+        (self.dev, self.ino, self.size, self.mtime)
+            != (later.dev, later.ino, later.size, later.mtime)
+    }
+}
+
+impl Vouched {
+    /// Tells whether the object may be vouched for: it cannot have been modified, or was proven
+    /// not to be.
+    ///
+    /// # Errors
+    /// When it must be read, and cannot be.
+    pub(crate) fn vouch(
+        &self,
+        key: &Key,
+        object: &Object,
+        metadata: &Metadata,
+        settings: &Settings,
+    ) -> Result<bool> {
+        if !could_be_modified(metadata, settings) {
+            return Ok(true);
+        }
+        let inode = Inode::of(metadata);
+        if self.lock().get(key) == Some(&inode) {
+            return Ok(true);
+        }
+        let Some(file) = object.open()? else { return Ok(false) };
+        if !hashes_right(key, file).map_err(|error| Error::disk("read", object.path(), error))? {
+            return Ok(false);
+        }
+        let mut proven = self.lock();
+        if proven.len() >= VOUCHED_MAX {
+            proven.clear();
+        }
+        proven.insert(key.clone(), inode);
+        Ok(true)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Inode>> {
+        self.proven.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Syncs a directory, so that its entries survive a crash.
+///
+/// # Errors
+/// When the disk refuses; a directory that vanished is fine.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::disk("sync", dir, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the error says that there is no such file, or could never be.
+pub(crate) fn means_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::InvalidInput // a NUL in the name
+    )
+}
+
+/// A file name made of a prefix and the key's own file name.
+pub(crate) fn prefixed_name(prefix: &str, key: &Key) -> OsString {
+    let mut name = prefix.as_bytes().to_vec();
+    name.extend_from_slice(&key.file_name());
+    OsString::from_vec(name)
+}
+
+/// The key's own file name.
+pub(crate) fn file_name(key: &Key) -> OsString {
+    std::ffi::OsStr::from_bytes(&key.file_name()).to_owned()
+}
+
+fn layouts(settings: &Settings) -> &'static [Scheme] {
+    if settings.bare {
+        &[Scheme::Lower, Scheme::Mixed]
+    } else if settings.object_hash_lower {
+        &[Scheme::Lower]
+    } else if settings.crippled && !settings.symlinks {
+        &[Scheme::Lower, Scheme::Mixed]
+    } else {
+        &[Scheme::Mixed, Scheme::Lower]
+    }
+}
+
+/// Whether somebody may have written to the object since it was stored.
+fn could_be_modified(metadata: &Metadata, settings: &Settings) -> bool {
+    if settings.bare {
+        return false;
+    }
+    let kept_writable = settings.crippled || settings.version.locks_the_object();
+    let writable = metadata.permissions().mode() & 0o200 != 0 && !kept_writable;
+    writable || metadata.nlink() > 1 || settings.thin && metadata.permissions().mode() & 0o200 != 0
+}
+
+fn hashes_right(key: &Key, mut file: File) -> io::Result<bool> {
+    let mut checker = Checker::new(key);
+    let mut buffer = vec![0; HASH_BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(checker.finish().is_ok()),
+            len => checker.update(&buffer[..len]),
+        }
+    }
+}
+
+const HASH_BUFFER_BYTES: usize = 256 * 1024;
+/// How many proven objects are remembered before the memory is emptied.
+const VOUCHED_MAX: usize = 100_000;

@@ -1,0 +1,446 @@
+//! One repository on disk, which keeps the promise.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gannet_core::{
+    Annex, Asker, AssociatedFile, Clock, Content, Error, Held, Key, Lock, PutOffset, Removal,
+    Result, Span, Stored, Timestamp, Uuid,
+};
+
+use crate::arriving::{self, Announcement, Arriving};
+use crate::blocking::Blocking;
+use crate::journal::{Claim, Journal};
+use crate::keyring::{Keyring, Turn};
+use crate::locks::{RemovalLock, SharedLock, in_time};
+use crate::logs::location::Status;
+use crate::objects::Vouched;
+use crate::permissions::thaw_object;
+use crate::process::Hook;
+use crate::reading;
+use crate::receiving::Receiving;
+use crate::scribe::Scribe;
+use crate::settings::OpenError;
+use crate::site::{Current, Site};
+
+/// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
+///
+/// While nothing is asked of it, it holds no descriptor and no thread. What it acknowledged is
+/// durable, and is in the git-annex branch within a second; [`flush`](Self::flush) sees to that
+/// at once.
+#[derive(Clone)]
+pub struct Repo {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    current: Arc<Current>,
+    clock: Arc<dyn Clock>,
+    blocking: Blocking,
+    keyring: Arc<Keyring>,
+    vouched: Vouched,
+    scribe: Scribe,
+}
+
+impl Repo {
+    /// Opens the repository at `path`: a bare one, or the top of a work tree. Blocks.
+    ///
+    /// Puts that a crash ended are made resumable, and what they had recorded already will be
+    /// committed.
+    ///
+    /// # Errors
+    /// When there is no usable repository, and why.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let current = Arc::new(Current::open(path, &*clock)?);
+        let site = current.known();
+        if site.check_writable().is_ok() {
+            arriving::recover(&site, clock.wall());
+        }
+        let blocking = Blocking::new(BLOCKING_MAX);
+        let inner = Inner {
+            scribe: Scribe::new(Arc::clone(&current), Arc::clone(&clock), blocking.clone()),
+            current,
+            clock,
+            blocking,
+            keyring: Arc::default(),
+            vouched: Vouched::default(),
+        };
+        if !Journal::new(site.settings(), false).list()?.is_empty() {
+            inner.scribe.commit_leftovers();
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where the repository is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.current.path()
+    }
+
+    /// Commits to the git-annex branch what was recorded, and lets go of what was kept open.
+    ///
+    /// # Errors
+    /// When it cannot be committed; it stays in the journal then, and is not lost.
+    pub async fn flush(&self) -> Result<()> {
+        self.inner.scribe.flush().await
+    }
+
+    /// Does blocking work on the repository as it is right now.
+    async fn with_site<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &Site) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.blocking.run(move || work(&inner, &inner.current.site()?)).await
+    }
+
+    /// Finishes what must not be left half done, whether or not somebody still waits for it.
+    async fn to_the_end<T: Send + 'static>(
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let done = tokio::spawn(work).await;
+        done.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+    }
+
+    async fn turn(&self, key: &Key) -> Result<Turn> {
+        let turn = self.inner.keyring.turn(key).await;
+        turn.ok_or_else(|| Error::Busy { key: key.clone(), why: "it is being changed already" })
+    }
+
+    async fn remove_if(&self, key: &Key, deadline: Option<Timestamp>) -> Result<Removal> {
+        let turn = match self.turn(key).await {
+            Ok(turn) => turn,
+            Err(Error::Busy { .. }) => return Ok(Removal::refused()),
+            Err(error) => return Err(error),
+        };
+        let (repo, key) = (self.clone(), key.clone());
+        Self::to_the_end(async move {
+            let outcome = repo.remove_now(&key, deadline).await;
+            drop(turn);
+            outcome
+        })
+        .await
+    }
+
+    /// Removes content. That it is gone is recorded before it is: a crash in between leaves a
+    /// copy that nobody counts on, and never the reverse.
+    async fn remove_now(&self, key: &Key, deadline: Option<Timestamp>) -> Result<Removal> {
+        let wanted = key.clone();
+        let permission = self
+            .with_site(move |inner, site| inner.permit_removal(site, &wanted, deadline))
+            .await?;
+        let lock = match permission {
+            Permission::Absent => return Ok(Removal::done()),
+            Permission::Refused => return Ok(Removal::refused()),
+            Permission::Granted(lock) => lock,
+        };
+        self.inner.scribe.record(key, Claim::Is(Status::Missing)).await?;
+        let removed = self.with_site(move |_, site| remove_object(site, lock)).await;
+        // Another process may have stored the content again meanwhile, and recorded that.
+        self.inner.scribe.record(key, Claim::AsFound).await?;
+        removed.map(|()| Removal::done())
+    }
+}
+
+/// Whether content may be removed.
+enum Permission {
+    Absent,
+    Refused,
+    Granted(RemovalLock),
+}
+
+impl Inner {
+    fn is_present(&self, site: &Site, key: &Key) -> Result<bool> {
+        let object = site.locate(key)?;
+        match object.metadata()? {
+            Some(metadata) => self.vouched.vouch(key, &object, &metadata, site.settings()),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the content is here and is not just being removed (§5.6).
+    fn is_staying(&self, site: &Site, key: &Key) -> Result<bool> {
+        if !self.is_present(site, key)? {
+            return Ok(false);
+        }
+        let now = self.clock.wall();
+        let lock = SharedLock::acquire(site, key, &self.vouched, now, None)?;
+        let busy = || Error::Busy { key: key.clone(), why: "it is being removed" };
+        lock.ok_or_else(busy)?.release(now)?;
+        Ok(true)
+    }
+
+    fn permit_removal(
+        &self,
+        site: &Site,
+        key: &Key,
+        deadline: Option<Timestamp>,
+    ) -> Result<Permission> {
+        site.check_writable()?;
+        if site.settings().trashbin.is_some() {
+            return Err(Error::Unsupported(
+                "annex.trashbin is set: content cannot be removed here".to_owned(),
+            ));
+        }
+        let object = site.locate(key)?;
+        let Some(metadata) = object.metadata()? else { return Ok(Permission::Absent) };
+        let modified = site.settings().thin
+            && !self.vouched.vouch(key, &object, &metadata, site.settings())?;
+        if modified {
+            return Ok(Permission::Absent); // what lies there is not the content of this key
+        }
+        let Some(lock) = RemovalLock::acquire(site, key, self.clock.wall())? else {
+            let gone = object.metadata()?.is_none();
+            return Ok(if gone { Permission::Absent } else { Permission::Refused });
+        };
+        match deadline {
+            Some(deadline) if !in_time(self.clock.boot(), deadline) => Ok(Permission::Refused),
+            _ => Ok(Permission::Granted(lock)),
+        }
+    }
+}
+
+/// Removes the object, durably, and then unlocks.
+fn remove_object(site: &Site, lock: RemovalLock) -> Result<()> {
+    let object = lock.object();
+    crate::permissions::with_thawed_dir(object.dir(), site.settings(), || {
+        if let Some(program) = site.settings().program(Hook::SecureErase) {
+            thaw_object(object.path(), site.settings())?;
+            program.run(site.annex(), Some(object.path()))?;
+        }
+        crate::durable::remove_if_exists(object.path())?;
+        crate::objects::sync_dir(object.dir())
+    })?;
+    drop(lock);
+    Ok(())
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Annex for Repo {
+    fn uuid(&self) -> &Uuid {
+        self.inner.current.uuid()
+    }
+
+    async fn check_present(&self, _asker: &Asker, key: &Key) -> Result<bool> {
+        let key = key.clone();
+        self.with_site(move |inner, site| inner.is_present(site, &key)).await
+    }
+
+    async fn get(
+        &self,
+        _asker: &Asker,
+        key: &Key,
+        _file: &AssociatedFile,
+        span: Span,
+    ) -> Result<Content> {
+        let wanted = key.clone();
+        let opened = self
+            .with_site(move |inner, site| reading::open(site, &wanted, &inner.vouched, span))
+            .await?;
+        let opened = opened.ok_or_else(|| Error::Missing { key: key.clone() })?;
+        Ok(opened.into_content(self.inner.blocking.clone()))
+    }
+
+    async fn put_offset(
+        &self,
+        _asker: &Asker,
+        key: &Key,
+        _file: &AssociatedFile,
+    ) -> Result<PutOffset> {
+        // While somebody else is sending the key, nothing is held for this one.
+        let turn = match self.turn(key).await {
+            Ok(turn) => Some(turn),
+            Err(Error::Busy { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let key = key.clone();
+        self.with_site(move |inner, site| {
+            if inner.is_staying(site, &key)? {
+                return Ok(PutOffset::AlreadyHave { plus: Vec::new() });
+            }
+            arriving::check_acceptable(site, &key, &[])?;
+            Ok(PutOffset::From(match turn {
+                Some(_turn) => arriving::held(site, &key)?,
+                None => 0,
+            }))
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        file: &AssociatedFile,
+        content: Content,
+    ) -> Result<Stored> {
+        let turn = self.turn(key).await?;
+        let client = asker.client.clone().unwrap_or_else(|| self.uuid().clone());
+        let (wanted, file) = (key.clone(), file.clone());
+        let (from, len) = (content.from, content.len);
+        let arriving = self
+            .with_site(move |inner, site| {
+                if inner.is_staying(site, &wanted)? {
+                    return Ok(None);
+                }
+                let put = Announcement {
+                    key: &wanted,
+                    client: &client,
+                    file: &file,
+                    from,
+                    len,
+                    equivalents: inner.scribe.equivalents(site, &wanted)?,
+                };
+                Arriving::begin(site, put, inner.clock.wall()).map(Some)
+            })
+            .await?;
+        let Some(arriving) = arriving else {
+            // What is here but was never recorded (a crash came in between) is recorded now.
+            self.inner.scribe.record(key, Claim::AsFound).await?;
+            return Ok(Stored::default());
+        };
+        let receiving = Receiving::new(arriving, turn, self.inner.blocking.clone());
+        let (verified, turn) = receiving.receive(content).await?;
+        let (repo, key) = (self.clone(), key.clone());
+        Self::to_the_end(async move {
+            let stored = key.clone();
+            repo.with_site(move |inner, site| {
+                verified.move_in()?;
+                if inner.is_staying(site, &stored)? {
+                    Ok(())
+                } else {
+                    Err(Error::Busy { key: stored, why: "it is being removed" })
+                }
+            })
+            .await?;
+            repo.inner.scribe.record(&key, Claim::AsFound).await?;
+            drop(turn);
+            Ok(Stored::default())
+        })
+        .await
+    }
+
+    async fn put_present(
+        &self,
+        _asker: &Asker,
+        key: &Key,
+        _file: &AssociatedFile,
+    ) -> Result<Stored> {
+        let _turn = self.turn(key).await?;
+        let wanted = key.clone();
+        let present = self
+            .with_site(move |inner, site| {
+                site.check_writable()?;
+                inner.is_staying(site, &wanted)
+            })
+            .await?;
+        if !present {
+            return Err(Error::Missing { key: key.clone() });
+        }
+        self.inner.scribe.record(key, Claim::AsFound).await?;
+        Ok(Stored::default())
+    }
+
+    async fn remove(&self, _asker: &Asker, key: &Key) -> Result<Removal> {
+        self.remove_if(key, None).await
+    }
+
+    async fn remove_before(
+        &self,
+        _asker: &Asker,
+        key: &Key,
+        deadline: Timestamp,
+    ) -> Result<Removal> {
+        self.remove_if(key, Some(deadline)).await
+    }
+
+    async fn timestamp(&self, _asker: &Asker) -> Result<Timestamp> {
+        Ok(self.inner.clock.boot())
+    }
+
+    async fn lock(&self, _asker: &Asker, key: &Key) -> Result<Option<Lock>> {
+        let key = key.clone();
+        let repo = self.clone();
+        let held = self
+            .with_site(move |inner, site| {
+                site.check_writable()?;
+                let now = inner.clock.wall();
+                let until = now.plus(RETENTION_SECONDS);
+                SharedLock::acquire(site, &key, &inner.vouched, now, Some(until))
+            })
+            .await?;
+        Ok(held.map(|lock| Lock::new(LockedHere { lock: Some(lock), repo })))
+    }
+}
+
+impl fmt::Display for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path().display(), self.uuid())
+    }
+}
+
+impl fmt::Debug for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Repo({self})")
+    }
+}
+
+/// A lock in this repository. Dropped, only its retention stands.
+struct LockedHere {
+    lock: Option<SharedLock>,
+    repo: Repo,
+}
+
+#[async_trait]
+impl Held for LockedHere {
+    async fn release(mut self: Box<Self>) -> Result<()> {
+        let Some(lock) = self.lock.take() else { return Ok(()) };
+        let now = self.repo.inner.clock.wall();
+        self.repo.inner.blocking.run(move || lock.release(now)).await
+    }
+}
+
+/// Pieces of blocking work at a time for one repository.
+const BLOCKING_MAX: usize = 8;
+/// How long content stays for a lock whose holder vanished: the ten minutes of the protocol, and a
+/// minute for what the holder's clock started later (p2p-http §4.3).
+const RETENTION_SECONDS: i64 = 660;
+
+#[cfg(test)]
+mod tests {
+    use gannet_testkit::{Parts, TestClock, annex_keeps_its_promise};
+
+    use super::*;
+    use crate::{InitOptions, create};
+
+    fn scratch(bare: bool) -> Parts {
+        scratch_with(bare, "")
+    }
+
+    fn scratch_with(bare: bool, config: &str) -> Parts {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new();
+        let path = dir.path().join("repo");
+        let options = InitOptions { description: "scratch".to_owned(), bare, uuid: None };
+        create(&path, &options, &*clock).unwrap();
+        let file = if bare { path.join("config") } else { path.join(".git/config") };
+        let own = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, own + config).unwrap();
+        let repo = Repo::open(&path, Arc::clone(&clock) as _).unwrap();
+        Parts::new(Arc::new(repo), Some(clock), dir)
+    }
+
+    annex_keeps_its_promise!(bare, scratch(true));
+    annex_keeps_its_promise!(with_a_work_tree, scratch(false));
+    annex_keeps_its_promise!(
+        shared_with_a_group,
+        scratch_with(true, "[core]\n\tsharedRepository = group\n")
+    );
+    annex_keeps_its_promise!(
+        on_a_crippled_file_system,
+        scratch_with(false, "[annex]\n\tcrippledfilesystem = true\n")
+    );
+}

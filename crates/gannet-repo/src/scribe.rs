@@ -1,0 +1,206 @@
+//! Records what changed, many requests at a time, and sees that it is committed soon.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use gannet_core::{Clock, Error, Key, Result};
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+
+use crate::blocking::Blocking;
+use crate::branch::commit_journal;
+use crate::git::Git;
+use crate::journal::{self, Change, Claim};
+use crate::site::{Current, Site};
+
+/// Keeps the location logs of one repository.
+///
+/// Requests that record at the same time are written down together, with one lock and one sync of
+/// the journal for all of them. A task commits within a second, and ends when there is nothing
+/// left to commit.
+#[derive(Clone)]
+pub(crate) struct Scribe {
+    desk: Arc<Desk>,
+}
+
+struct Desk {
+    current: Arc<Current>,
+    clock: Arc<dyn Clock>,
+    blocking: Blocking,
+    git: Git,
+    waiting: Mutex<Vec<Entry>>,
+    /// Whoever has it writes for all who wait.
+    pen: AsyncMutex<()>,
+    /// Whether something was recorded since the last commit began.
+    dirty: AtomicBool,
+    /// Whether a task is going to commit.
+    committing: Mutex<bool>,
+}
+
+/// A change, and who wants to know what became of it.
+struct Entry {
+    change: Change,
+    done: oneshot::Sender<Result<()>>,
+}
+
+impl Scribe {
+    pub(crate) fn new(current: Arc<Current>, clock: Arc<dyn Clock>, blocking: Blocking) -> Self {
+        let git = Git::new(current.known().settings().place.clone());
+        let desk = Desk {
+            current,
+            clock,
+            blocking,
+            git,
+            waiting: Mutex::default(),
+            pen: AsyncMutex::default(),
+            dirty: AtomicBool::new(false),
+            committing: Mutex::new(false),
+        };
+        Self { desk: Arc::new(desk) }
+    }
+
+    /// Records whether this repository has the content of `key`. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    pub(crate) async fn record(&self, key: &Key, claim: Claim) -> Result<()> {
+        let (done, outcome) = oneshot::channel();
+        let uuid = self.desk.current.uuid().clone();
+        let change = Change { key: key.clone(), uuid, claim };
+        lock(&self.desk.waiting).push(Entry { change, done });
+        let pen = self.desk.pen.lock().await;
+        let batch = std::mem::take(&mut *lock(&self.desk.waiting));
+        if !batch.is_empty() {
+            let desk = Arc::clone(&self.desk);
+            let written = self.desk.blocking.run(move || {
+                desk.write_down(batch);
+                Ok(())
+            });
+            written.await?;
+        }
+        drop(pen);
+        outcome.await.map_err(|_| Error::Internal("a change was not recorded".to_owned()))??;
+        self.commit_soon();
+        Ok(())
+    }
+
+    /// The keys that are recorded to have the same content as `key`, a key that proves nothing by
+    /// itself (VURL, repository §5.5).
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) fn equivalents(&self, site: &Site, key: &Key) -> Result<Vec<Key>> {
+        if key.backend() != b"VURL" {
+            return Ok(Vec::new());
+        }
+        crate::logs::equivalent::read(site.settings(), &self.desk.git, key)
+    }
+
+    /// Commits if there is anything that a crash, or somebody else, left in the journal.
+    pub(crate) fn commit_leftovers(&self) {
+        self.desk.dirty.store(true, Ordering::Release);
+        self.commit_soon();
+    }
+
+    /// Commits at once, and lets go of the git repository.
+    ///
+    /// # Errors
+    /// When it cannot be committed: it stays in the journal, and is not lost.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let committed = self.desk.commit().await;
+        self.desk.git.forget();
+        committed
+    }
+
+    /// Sees to it that a task will commit. It ends by itself, or when the repository is dropped.
+    fn commit_soon(&self) {
+        let mut committing = lock(&self.desk.committing);
+        if *committing || !self.desk.dirty.load(Ordering::Acquire) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            *committing = true;
+            drop(runtime.spawn(keep_committing(Arc::downgrade(&self.desk))));
+        }
+    }
+}
+
+impl Desk {
+    fn write_down(&self, batch: Vec<Entry>) {
+        let (changes, done): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|entry| (entry.change, entry.done)).unzip();
+        let written = self
+            .current
+            .site()
+            .and_then(|site| journal::record(site.settings(), &self.git, &*self.clock, &changes));
+        self.dirty.store(true, Ordering::Release);
+        let outcomes = match written {
+            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(drop)).collect(),
+            Err(error) => fail_all(error, done.len()),
+        };
+        for (done, outcome) in done.into_iter().zip(outcomes) {
+            // Nobody may be waiting any more; it is recorded all the same.
+            drop(done.send(outcome));
+        }
+    }
+
+    async fn commit(self: &Arc<Self>) -> Result<()> {
+        self.dirty.store(false, Ordering::Release);
+        let desk = Arc::clone(self);
+        let committed = self.blocking.run(move || {
+            let site = desk.current.site()?;
+            if site.check_writable().is_err() {
+                return Ok(());
+            }
+            commit_journal(site.settings(), &desk.git, &*desk.clock).map(drop)
+        });
+        let committed = committed.await;
+        if committed.is_err() {
+            self.dirty.store(true, Ordering::Release);
+        }
+        committed
+    }
+}
+
+/// Commits again and again, until there is nothing to commit.
+async fn keep_committing(desk: Weak<Desk>) {
+    let mut pause = COMMIT_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(desk) = desk.upgrade() else { return };
+        match desk.commit().await {
+            Ok(()) => pause = COMMIT_PAUSE,
+            Err(error) => {
+                tracing::warn!(
+                    "cannot commit to the git-annex branch of {}, will try again: {}",
+                    desk.current.path().display(),
+                    error.chain()
+                );
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
+        }
+        let mut committing = lock(&desk.committing);
+        if !desk.dirty.load(Ordering::Acquire) {
+            *committing = false;
+            desk.git.forget();
+            return;
+        }
+    }
+}
+
+/// One error for each: the first gets it whole, the others its text.
+fn fail_all(error: Error, count: usize) -> Vec<Result<()>> {
+    let text = error.chain();
+    let others = (1..count).map(|_| Err(Error::Internal(text.clone())));
+    std::iter::once(Err(error)).chain(others).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long changes are gathered before they are committed. Others see them in the branch within
+/// a second.
+const COMMIT_PAUSE: Duration = Duration::from_millis(400);
+/// Longest pause between two tries to commit.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);

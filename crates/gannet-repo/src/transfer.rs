@@ -1,0 +1,194 @@
+//! The notes that tell other processes of a transfer into this repository, and the space that
+//! running transfers will need (repository §5.1 to §5.4).
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use gannet_core::{AssociatedFile, Error, Key, Result, Uuid, WallTime};
+
+use crate::durable::remove_if_exists;
+use crate::lockfile::{self, Acquire, LockFile, Sharing};
+use crate::objects::{file_name, prefixed_name};
+use crate::permissions::make_dirs;
+use crate::site::Site;
+
+/// The right to receive a key, which only one process has at a time.
+///
+/// Dropped, the notes and the lock files are gone.
+#[derive(Debug)]
+pub(crate) struct TransferLock {
+    locks: Vec<(PathBuf, LockFile)>,
+    info: PathBuf,
+    failed: PathBuf,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    noted: Option<u64>,
+    step: u64,
+}
+
+impl TransferLock {
+    /// Takes the right to receive `key` from the repository `from`, and notes that.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody else has it.
+    pub(crate) fn acquire(
+        site: &Site,
+        key: &Key,
+        from: &Uuid,
+        file: &AssociatedFile,
+        now: WallTime,
+    ) -> Result<Self> {
+        let downloads = site.annex().join("transfer/download");
+        let ours = downloads.join(from.as_str());
+        let lock_name = prefixed_name("lck.", key);
+        let mut tail = vec![b'\n'];
+        tail.extend(file.0.iter().map(|&byte| if byte.is_ascii_control() { b'_' } else { byte }));
+        tail.push(b'\n');
+        // Made before the locks are taken, so that the first goes away if the second fails.
+        let mut lock = Self {
+            locks: Vec::with_capacity(2),
+            info: ours.join(file_name(key)),
+            failed: site
+                .annex()
+                .join("transfer/failed/download")
+                .join(from.as_str())
+                .join(file_name(key)),
+            head: now.to_string().into_bytes(),
+            tail,
+            noted: None,
+            step: key.size().map_or(STEP_BYTES_MIN, |size| (size / 100).max(STEP_BYTES_MIN)),
+        };
+        // The second lock is for processes too old to know the first.
+        for dir in [&downloads.join("lck"), &ours] {
+            let path = dir.join(&lock_name);
+            let held = lock_current(site, &path)?.ok_or_else(|| busy(key))?;
+            lock.locks.push((path, held));
+        }
+        lock.note(0);
+        Ok(lock)
+    }
+
+    /// Notes how many bytes have come, for others to see. Not at every call.
+    pub(crate) fn progress(&mut self, bytes: u64) {
+        if bytes >= self.noted.unwrap_or(0).saturating_add(self.step) {
+            self.note(bytes);
+        }
+    }
+
+    /// Forgets that an earlier transfer of the key failed.
+    pub(crate) fn succeeded(&self) {
+        if let Err(error) = remove_if_exists(&self.failed) {
+            tracing::debug!("{}", error.chain());
+        }
+    }
+
+    /// The note is for information only: failing to write it is no reason to refuse content.
+    fn note(&mut self, bytes: u64) {
+        let mut text = self.head.clone();
+        if bytes > 0 {
+            text.extend_from_slice(format!(" {bytes}").as_bytes());
+        }
+        self.noted = Some(bytes);
+        text.extend_from_slice(&self.tail);
+        if let Err(error) = fs::write(&self.info, &text) {
+            tracing::debug!("cannot write {}: {error}", self.info.display());
+        }
+    }
+}
+
+impl Drop for TransferLock {
+    fn drop(&mut self) {
+        if self.noted.is_some()
+            && let Err(error) = remove_if_exists(&self.info)
+        {
+            tracing::warn!("{}", error.chain());
+        }
+        for (path, lock) in self.locks.drain(..) {
+            // The file goes first: whoever locked it after that finds it void.
+            if let Err(error) = remove_if_exists(&path) {
+                tracing::warn!("{}", error.chain());
+            }
+            drop(lock);
+        }
+    }
+}
+
+/// Checks that the disk has room for `size` more bytes, of which `held` are there already, beside
+/// the reserve and what other running transfers still need.
+///
+/// # Errors
+/// [`Error::NoSpace`] when it has not.
+pub(crate) fn check_space(site: &Site, key: &Key, size: u64, held: u64) -> Result<()> {
+    let stat = rustix::fs::statvfs(site.annex())
+        .map_err(|error| Error::disk("ask for the free space of", site.annex(), error.into()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let alone = size.max(1).saturating_add(site.settings().disk_reserve).saturating_sub(held);
+    let needed = alone.saturating_add(missing_elsewhere(site, key));
+    if needed > free { Err(Error::NoSpace { needed, free }) } else { Ok(()) }
+}
+
+/// How many bytes other running transfers into this repository still have to write.
+fn missing_elsewhere(site: &Site, key: &Key) -> u64 {
+    let own = file_name(key);
+    let mut missing: u64 = 0;
+    for dir in entries(&site.annex().join("transfer/download")) {
+        if dir.file_name().is_some_and(|name| name == "lck") {
+            continue;
+        }
+        for info in entries(&dir) {
+            let Some(name) = info.file_name() else { continue };
+            if name == own || name.as_bytes().starts_with(b"lck.") {
+                continue;
+            }
+            let Ok(other) = Key::from_file_name(name.as_bytes()) else { continue };
+            let Some(size) = other.size() else { continue };
+            let lock = dir.join(prefixed_name("lck.", &other));
+            if matches!(lockfile::probe(&lock, Sharing::Exclusive), Ok(Some(_))) {
+                missing = missing.saturating_add(size.saturating_sub(bytes_done(&info)));
+            }
+        }
+    }
+    missing
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// The second word of the first line.
+fn bytes_done(info: &Path) -> u64 {
+    let text = fs::read(info).unwrap_or_default();
+    let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let word = first.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// Takes an exclusive lock on a lock file that others may delete at any moment.
+fn lock_current(site: &Site, path: &Path) -> Result<Option<LockFile>> {
+    let settings = site.settings();
+    for _ in 0..TRIES_MAX {
+        match LockFile::open(path, Sharing::Exclusive, Acquire::Try, settings) {
+            Ok(Some(lock)) if lock.is_sane() => return Ok(Some(lock)),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let dir = path.parent().unwrap_or(path);
+                make_dirs(dir, settings)
+                    .map_err(|error| Error::disk("make the directory", dir, error))?;
+            }
+            Err(error) => return Err(Error::disk("lock", path, error)),
+        }
+    }
+    Ok(None)
+}
+
+fn busy(key: &Key) -> Error {
+    Error::Busy { key: key.clone(), why: "it is being transferred already" }
+}
+
+/// Least progress in bytes that is noted.
+const STEP_BYTES_MIN: u64 = 100 * 1024;
+/// How often a lock file that was removed under our hands is opened anew.
+const TRIES_MAX: u32 = 20;
