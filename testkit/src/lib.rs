@@ -3,7 +3,7 @@
 //!
 //! Each room that has a place of its own runs the suite on it:
 //!
-//! ```ignore
+//! ```text
 //! gannet_testkit::annex_keeps_its_promise!(memory, Stern::new());
 //! ```
 #![expect(

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream;
+use futures_util::{FutureExt, StreamExt};
 use gannet_core::{
     Annex, Asker, AssociatedFile, Content, Error, Mode, Piece, PutOffset, Result, Span, Verdict,
 };
@@ -75,12 +75,12 @@ async fn a_gate_holds_back_each_piece() {
     });
     let mut content = stern.get(&asker(), &sample.key, &file(), Span::ALL).await.unwrap();
     for _ in 0..3 {
-        assert!(futures_util::poll!(content.pieces.next()).is_pending());
+        assert!(content.pieces.next().now_or_never().is_none());
         gate.let_through(1);
         let piece = content.pieces.next().await.unwrap().unwrap();
         assert!(matches!(piece, Piece::Bytes(bytes) if bytes.len() == 10_000));
     }
-    assert!(futures_util::poll!(content.pieces.next()).is_pending());
+    assert!(content.pieces.next().now_or_never().is_none());
     gate.open();
     assert_eq!(content.pieces.next().await.unwrap().unwrap(), Piece::End(Verdict::Valid));
     assert!(content.pieces.next().await.is_none());
@@ -97,7 +97,7 @@ async fn it_counts_what_is_open() {
     let stuck = Journey::of(&other.bytes, 0).ending(Ending::Stuck(Gate::closed())).content();
     let (asker, file) = (asker(), file());
     let mut put = stern.put(&asker, &other.key, &file, stuck);
-    assert!(futures_util::poll!(&mut put).is_pending());
+    assert!((&mut put).now_or_never().is_none());
     assert_eq!(counts(), (1, 1, 1));
     drop((content, put));
     assert_eq!(counts(), (0, 0, 1));
@@ -113,7 +113,7 @@ async fn during_a_put_another_is_refused_and_told_to_begin_at_the_start() {
     let stuck = Journey::of(&sample.bytes, 0).cut(50, Ending::Stuck(Gate::closed())).content();
     let (asker, file) = (asker(), file());
     let mut put = stern.put(&asker, &sample.key, &file, stuck);
-    assert!(futures_util::poll!(&mut put).is_pending());
+    assert!((&mut put).now_or_never().is_none());
     let offset = stern.put_offset(&asker, &sample.key, &file).await.unwrap();
     assert_eq!(offset, PutOffset::From(0));
     let second = stern.put(&asker, &sample.key, &file, sample.content(0)).await;

@@ -41,12 +41,7 @@ pub async fn a_put_may_resume_below_its_offset(place: &dyn Place) {
     for (seed, from) in [(1, 0), (2, 1), (3, 9_999)] {
         let sample = Sample::secure(seed, 50_000);
         breaks_at(&trial, &sample, 0, 20_000).await;
-        let PutOffset::From(offset) = trial.offset(&sample.key).await else {
-            panic!("it is not here");
-        };
-        let from = offset.min(from);
-        trial.put(&sample.key, sample.content(from)).await.expect("a put");
-        trial.has(&sample).await;
+        trial.resume_at(&sample, from).await;
     }
 }
 

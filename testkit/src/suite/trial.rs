@@ -61,9 +61,14 @@ impl Trial {
     ///
     /// Whoever went away before may still be believed to be busy for a moment.
     pub(super) async fn resume(&self, sample: &Sample) {
+        self.resume_at(sample, u64::MAX).await;
+    }
+
+    /// The same, but from no later offset than `latest`.
+    pub(super) async fn resume_at(&self, sample: &Sample, latest: u64) {
         eventually("the next put succeeds", async || {
             let from = match self.offset(&sample.key).await {
-                PutOffset::From(from) => from,
+                PutOffset::From(from) => from.min(latest),
                 PutOffset::AlreadyHave { .. } => return Some(()),
             };
             match self.put(&sample.key, sample.content(from)).await {
