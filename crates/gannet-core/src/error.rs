@@ -14,7 +14,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Variants are situations, not layers. The messages may hold paths: they are for the log of the
 /// place; a door tells strangers only what concerns them.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The content is not here.
     #[error("content of {key} is not present")]
