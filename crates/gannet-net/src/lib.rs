@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! Conversations with other machines and programs: the doors through which they ask. See
+//! ARCHITECTURE.md.
+
+pub mod serve;

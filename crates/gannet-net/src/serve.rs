@@ -1,0 +1,4 @@
+//! Doors: they hand what strangers ask to an [`Annex`](gannet_core::Annex), and say what it said.
+
+mod held;
+pub mod http;

@@ -1,0 +1,228 @@
+//! Bodies of replies.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use gannet_core::{Content, Piece, Result, Verdict};
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::streams::Progress;
+
+/// The body of a reply: pieces are passed through as they come.
+///
+/// Dropping it, as when the connection breaks, frees all that it holds.
+pub(super) struct Outgoing<Keep> {
+    segments: VecDeque<Segment>,
+    /// Bytes to come, if the length is to be announced.
+    left: Option<u64>,
+    cut_off: bool,
+    /// On HTTP/2: who reads this.
+    progress: Option<Arc<Progress>>,
+    /// What lives as long as the reply is under way.
+    _keep: Keep,
+}
+
+/// A part of a body.
+pub(super) enum Segment {
+    /// Text that is here already.
+    Text(Bytes),
+    /// Content on its way.
+    Content(Watched),
+}
+
+/// The body was cut off because the content cannot be vouched for.
+#[derive(Debug, thiserror::Error)]
+#[error("content changed while it was sent, or could not be read")]
+pub(super) struct CutOff;
+
+/// How a reader is told that content is doubtful.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// The body ends early, properly framed: git-annex compares it with the announced length.
+    Shorten,
+    /// The connection breaks: all others notice only that.
+    Abort,
+}
+
+impl<Keep> Outgoing<Keep> {
+    /// A body whose length is announced.
+    pub(super) fn sized(segments: impl Into<VecDeque<Segment>>, keep: Keep) -> Self {
+        let segments: VecDeque<_> = segments.into();
+        let left = segments.iter().map(Segment::len).sum();
+        Self { left: Some(left), ..Self::chunked(segments, keep) }
+    }
+
+    /// A body that is sent in chunks.
+    pub(super) fn chunked(segments: impl Into<VecDeque<Segment>>, keep: Keep) -> Self {
+        Self {
+            segments: segments.into(),
+            left: None,
+            cut_off: false,
+            progress: Progress::of_this_stream(),
+            _keep: keep,
+        }
+    }
+
+    /// In chunked framing an empty frame would look like the end.
+    fn frame(&mut self, mut bytes: Bytes) -> Option<Frame<Bytes>> {
+        if let Some(progress) = &self.progress {
+            // Small frames show even slow readers' progress.
+            if bytes.len() > STREAM_FRAME_BYTES_MAX {
+                let rest = bytes.split_off(STREAM_FRAME_BYTES_MAX);
+                self.segments.push_front(Segment::Text(rest));
+            }
+            progress.handed_out(true);
+        }
+        self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+        (!bytes.is_empty()).then(|| Frame::data(bytes))
+    }
+}
+
+impl Segment {
+    /// A content, of which no reader gets all before it has proved valid.
+    pub(super) fn content(content: Content, doubt: Doubt) -> Self {
+        let Content { len, pieces, .. } = content;
+        Self::Content(Watched {
+            len,
+            left: len,
+            pieces,
+            last: None,
+            doubt,
+            ended: false,
+            cut_off: false,
+        })
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Content(content) => content.len,
+        }
+    }
+}
+
+impl<Keep: Unpin> Body for Outgoing<Keep> {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let this = &mut *self;
+        while let Some(segment) = this.segments.front_mut() {
+            let bytes = match segment {
+                Segment::Text(text) => std::mem::take(text),
+                Segment::Content(content) => match content.poll(cx) {
+                    Poll::Pending => {
+                        if let Some(progress) = &this.progress {
+                            progress.handed_out(false);
+                        }
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(Some(bytes))) => {
+                        if let Some(frame) = this.frame(bytes) {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                        continue;
+                    }
+                    Poll::Ready(Ok(None)) => Bytes::new(),
+                    Poll::Ready(Err(CutOff)) if !this.cut_off => {
+                        // What was handed over already shall reach the peer: a connection that
+                        // breaks before any reply looks as if it had been closed while idle.
+                        this.cut_off = true;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(CutOff)) => {
+                        this.segments.clear();
+                        return Poll::Ready(Some(Err(CutOff)));
+                    }
+                },
+            };
+            this.segments.pop_front();
+            if let Some(frame) = this.frame(bytes) {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A content whose last piece is held back until the source has vouched for all of it
+/// (p2p-http §3.1).
+pub(super) struct Watched {
+    len: u64,
+    left: u64,
+    pieces: BoxStream<'static, Result<Piece>>,
+    last: Option<Bytes>,
+    doubt: Doubt,
+    ended: bool,
+    cut_off: bool,
+}
+
+impl Watched {
+    /// Returns the next bytes to send. `None`: no more, which may be too few.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CutOff>> {
+        while !self.ended {
+            let mut bytes = match ready!(self.pieces.poll_next_unpin(cx)) {
+                Some(Ok(Piece::Bytes(bytes))) => bytes,
+                Some(Ok(Piece::End(Verdict::Valid))) if self.left == 0 => {
+                    self.ended = true;
+                    return Poll::Ready(Ok(self.last.take()));
+                }
+                Some(Ok(Piece::End(_))) | None => return Poll::Ready(self.end_in_doubt()),
+                Some(Err(error)) => {
+                    tracing::warn!("sending content: {}", error.chain());
+                    return Poll::Ready(self.end_in_doubt());
+                }
+            };
+            match self.left.checked_sub(bytes.len() as u64) {
+                _ if bytes.is_empty() => {}
+                Some(0) => {
+                    self.left = 0;
+                    self.last = Some(bytes);
+                }
+                Some(left) => {
+                    self.left = left;
+                    return Poll::Ready(Ok(Some(bytes)));
+                }
+                None => {
+                    if self.left > 0 {
+                        bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+                        self.last = Some(bytes);
+                    }
+                    return Poll::Ready(self.end_in_doubt());
+                }
+            }
+        }
+        Poll::Ready(if self.cut_off { Err(CutOff) } else { Ok(None) })
+    }
+
+    /// Sees to it that the reader gets at least one byte too few.
+    fn end_in_doubt(&mut self) -> Result<Option<Bytes>, CutOff> {
+        self.ended = true;
+        let last = self.last.take();
+        // Of nothing, nothing can be withheld.
+        self.cut_off = self.doubt == Doubt::Abort || self.len == 0;
+        match self.cut_off {
+            true => Err(CutOff),
+            false => Ok(last.map(|last| last.slice(..last.len() - 1))),
+        }
+    }
+}
+
+const STREAM_FRAME_BYTES_MAX: usize = 64 * 1024;

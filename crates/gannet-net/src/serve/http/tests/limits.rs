@@ -1,0 +1,170 @@
+//! How much at once, and for how long.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Access, Limits, Scene, U, pass, post};
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_than_allowed_are_told_to_come_again() {
+    let limits = Limits { requests_max: 2, ..Limits::default() };
+    let scene = Scene::with(limits, Access::open());
+    scene.fake.have("WORM--k", &[b'x'; 1 << 20]);
+    let get = format!("GET /git-annex/{U}/v4/key/WORM--k");
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let (mut client, task) = scene.connect_with(1 << 12);
+        client.begin(&get, &[], b"").await;
+        readers.push((client, task));
+    }
+    pass(1).await;
+    assert_eq!(scene.fake.moving(), 2);
+    let mut client = scene.connect();
+    let reply = client.call(&post(4, "checkpresent", "WORM--k"), &[], b"").await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    for (client, task) in readers {
+        drop(client);
+        task.await.unwrap();
+    }
+    assert_eq!(scene.fake.moving(), 0);
+    assert_eq!(client.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aborted_requests_free_their_room() {
+    let limits = Limits { requests_max: 1, connections_max: 1, ..Limits::default() };
+    let scene = Scene::with(limits, Access::open());
+    scene.fake.have("WORM--k", &[b'x'; 1 << 20]);
+    for round in 0..200_u64 {
+        let (mut client, task) = scene.connect_with(1 << 12);
+        if round % 2 == 0 {
+            client.begin(&format!("GET /git-annex/{U}/v4/key/WORM--k"), &[], b"").await;
+        } else {
+            let headers = ["X-git-annex-data-length: 9", "Content-Length: 9"];
+            client.begin(&post(4, "put", "WORM--new"), &headers, b"").await;
+            client.send(b"x").await;
+        }
+        if round % 4 < 2 {
+            pass(1).await;
+            assert_eq!(scene.fake.moving(), 1, "round {round}");
+        }
+        drop(client);
+        task.await.unwrap();
+        assert_eq!(scene.fake.moving(), 0, "round {round}");
+    }
+    assert_eq!(scene.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_connections_than_allowed_are_told_to_come_again() {
+    let limits = Limits { connections_max: 1, ..Limits::default() };
+    let scene = Scene::with(limits, Access::open());
+    let (mut first, task) = scene.connect_with(1 << 16);
+    assert_eq!(first.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+    let (mut second, turned_away) = scene.connect_with(1 << 16);
+    let reply = second.reply().await;
+    assert_eq!((reply.status, reply.whole), (503, true));
+    assert!(second.closed().await);
+    turned_away.await.unwrap();
+    drop(first);
+    task.await.unwrap();
+    assert_eq!(scene.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_must_arrive_in_time() {
+    let scene = Scene::new();
+    let mut client = scene.connect();
+    let begun = Instant::now();
+    assert!(client.closed().await);
+    assert_eq!(begun.elapsed().as_secs(), 30);
+
+    let mut client = scene.connect();
+    let begun = Instant::now();
+    client.send(b"GET / HT").await;
+    pass(20).await;
+    client.send(b"TP/1.1\r\nHost:").await;
+    assert!(client.closed().await);
+    assert_eq!(begun.elapsed().as_secs(), 30);
+
+    // On a connection that was used before, time counts from the first byte.
+    let mut client = scene.connect();
+    assert_eq!(client.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+    pass(500).await;
+    client.send(b"GET / HT").await;
+    let begun = Instant::now();
+    assert!(client.closed().await);
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_kept_for_long() {
+    let scene = Scene::new();
+    let mut client = scene.connect();
+    for _ in 0..5 {
+        assert_eq!(client.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+        pass(590).await;
+    }
+    assert_eq!(client.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+    let begun = Instant::now();
+    assert!(client.closed().await);
+    assert_eq!(begun.elapsed().as_secs(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_is_cut_and_a_slow_one_is_not() {
+    let scene = Scene::new();
+    let content = vec![b'x'; 1 << 20];
+    scene.fake.have("WORM--k", &content);
+    let get = format!("GET /git-annex/{U}/v4/key/WORM--k");
+    let (mut slow, _task) = scene.connect_with(1 << 16);
+    slow.begin(&get, &[], b"").await;
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 15];
+    while read < content.len() {
+        pass(290).await;
+        let len = tokio::io::AsyncReadExt::read(&mut slow.io, &mut buffer).await.unwrap();
+        assert!(len > 0, "cut after {read} bytes");
+        read += len;
+    }
+    let (mut stopped, task) = scene.connect_with(1 << 12);
+    stopped.begin(&get, &[], b"").await;
+    let begun = Instant::now();
+    task.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 300);
+    assert_eq!(scene.fake.moving(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_finishes_what_is_under_way() {
+    let scene = Scene::new();
+    scene.fake.have("WORM--k", &[b'x'; 1 << 18]);
+    let (mut busy, busy_task) = scene.connect_with(1 << 12);
+    busy.begin(&format!("GET /git-annex/{U}/v4/key/WORM--k"), &[], b"").await;
+    let (mut idle, idle_task) = scene.connect_with(1 << 16);
+    assert_eq!(idle.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+    let (_fresh, fresh_task) = scene.connect_with(1 << 16);
+    pass(1).await;
+    scene.stop.send(true).unwrap();
+    let begun = Instant::now();
+    fresh_task.await.unwrap();
+    idle_task.await.unwrap();
+    assert!(idle.closed().await);
+    let reply = busy.reply().await;
+    assert_eq!((reply.status, reply.whole, reply.body.len()), (200, true, 1 << 18));
+    assert!(busy.closed().await);
+    busy_task.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn long_heads_are_refused() {
+    let scene = Scene::new();
+    let long = "x".repeat(70_000);
+    assert_eq!(scene.ask(&format!("GET /{long}")).await.0, 414);
+    let mut client = scene.connect_with(1 << 20).0;
+    let header = format!("X-Long: {}", "x".repeat(200_000));
+    client.begin("GET /", &[&header], b"").await;
+    assert_eq!(client.reply().await.status, 431);
+}
