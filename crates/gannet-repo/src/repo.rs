@@ -410,37 +410,4 @@ const BLOCKING_MAX: usize = 8;
 const RETENTION_SECONDS: i64 = 660;
 
 #[cfg(test)]
-mod tests {
-    use gannet_testkit::{Parts, TestClock, annex_keeps_its_promise};
-
-    use super::*;
-    use crate::{InitOptions, create};
-
-    fn scratch(bare: bool) -> Parts {
-        scratch_with(bare, "")
-    }
-
-    fn scratch_with(bare: bool, config: &str) -> Parts {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = TestClock::new();
-        let path = dir.path().join("repo");
-        let options = InitOptions { description: "scratch".to_owned(), bare, uuid: None };
-        create(&path, &options, &*clock).unwrap();
-        let file = if bare { path.join("config") } else { path.join(".git/config") };
-        let own = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, own + config).unwrap();
-        let repo = Repo::open(&path, Arc::clone(&clock) as _).unwrap();
-        Parts::new(Arc::new(repo), Some(clock), dir)
-    }
-
-    annex_keeps_its_promise!(bare, scratch(true));
-    annex_keeps_its_promise!(with_a_work_tree, scratch(false));
-    annex_keeps_its_promise!(
-        shared_with_a_group,
-        scratch_with(true, "[core]\n\tsharedRepository = group\n")
-    );
-    annex_keeps_its_promise!(
-        on_a_crippled_file_system,
-        scratch_with(false, "[annex]\n\tcrippledfilesystem = true\n")
-    );
-}
+mod tests;

@@ -39,14 +39,15 @@ pub(super) fn size(text: &str) -> Option<u64> {
     if whole.is_empty() || number.ends_with('.') {
         return None;
     }
-    let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?;
+    // A reserve larger than any disk is meant to be one, and not to be ignored.
+    let whole = whole.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
     let mut part = 0_u128;
     let mut scale = 1_u128;
     for digit in fraction.chars().take(FRACTION_DIGITS_MAX) {
         part = part * 10 + u128::from(digit.to_digit(10)?);
         scale *= 10;
     }
-    whole.checked_add(u64::try_from(part * u128::from(factor) / scale).ok()?)
+    Some(whole.saturating_add(u64::try_from(part * u128::from(factor) / scale).ok()?))
 }
 
 /// How many bytes a unit has, written short or in full.
@@ -131,7 +132,8 @@ mod tests {
             ("1.25ki", Some(1280)),
             ("7 bytes", Some(7)),
             ("16e", Some(16_000_000_000_000_000_000)),
-            ("99e", None),
+            ("99e", Some(u64::MAX)),
+            ("99999999999999999999999", Some(u64::MAX)),
             ("1 x", None),
             ("1..5k", None),
             (".5k", None),
