@@ -62,6 +62,7 @@ impl Visit {
             Ok(draft) => draft,
             Err(fault) => Draft::fault(fault),
         };
+        tracing::debug!("{} {}: {}", request.method, request.uri.path(), draft.head.status());
         let waits = request.headers.contains_key(EXPECT);
         let drained = self.pace.busy(false);
         if let Some(rest) = body.drain(&self.pace, drained, waits) {

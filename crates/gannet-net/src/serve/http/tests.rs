@@ -23,6 +23,7 @@ mod plain;
 mod puts;
 mod raw;
 mod results;
+mod stern;
 mod tcp;
 
 const U: &str = "5e5e5e5e-0000-4000-8000-000000000001";
