@@ -1,1 +1,16 @@
 //! Scenarios with the real git-annex client.
+//!
+//! Every scenario can be judged itself: with `GANNET_IT_SERVER=reference` the real
+//! `git annex p2phttp` takes the place of Gannet, and what it does not pass either is a mistake of
+//! the scenario, or a bug of the reference that the scenario names.
+
+mod branch;
+mod credentials;
+mod files;
+mod interrupted;
+mod journeys;
+mod kinds_of_repository;
+mod relay;
+mod scene;
+mod testremote;
+mod together;
