@@ -1,2 +1,61 @@
-//! The program.
-fn main() {}
+//! The program: puts the rooms together, and knows them all.
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use cli::{Cli, Command, Failure};
+use tokio::runtime::{Builder, Runtime};
+
+mod access;
+mod cli;
+mod clock;
+mod doors;
+mod house;
+mod logging;
+mod serving;
+mod yard;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("gannet: {text}\n\nFor more information, try '--help'.");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(text)) => {
+            eprintln!("gannet: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Init(init) => init.run(),
+        Command::Serve(serve) => {
+            logging::start(logging::Level::of(&serve));
+            let plan = serving::Plan::new(&serve)?;
+            let runtime = runtime(serve.limits.cpus)?;
+            let result = runtime.block_on(serving::serve(&serve, plan));
+            // A disk that hangs must not keep the program from ending.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+fn runtime(cpus: Option<NonZeroUsize>) -> Result<Runtime, Failure> {
+    let cpus = cpus.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    Builder::new_multi_thread()
+        .worker_threads(cpus)
+        .max_blocking_threads(cpus + DISK_THREADS)
+        .thread_name("gannet")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::doing("cannot start threads", &error))
+}
+
+/// Threads beyond one per processor that may wait for disks.
+const DISK_THREADS: usize = 12;

@@ -1,0 +1,47 @@
+//! The command line: one file per command.
+
+use clap::{Parser, Subcommand};
+
+pub(crate) mod init;
+pub(crate) mod serve;
+
+/// Serves git-annex repositories to git-annex, over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "gannet", version, about, long_about = None, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve repositories over HTTP, like `git annex p2phttp`.
+    Serve(Box<serve::Serve>),
+    /// Create a repository that can be served.
+    Init(init::Init),
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was told something that makes no sense.
+    Usage(String),
+    /// It could not.
+    Failed(String),
+}
+
+impl Failure {
+    /// It could not do this, because of `error` and what lies behind it.
+    pub(crate) fn doing(what: impl std::fmt::Display, error: &dyn std::error::Error) -> Self {
+        let mut text = format!("{what}: {error}");
+        let mut source = error.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        Self::Failed(text)
+    }
+}

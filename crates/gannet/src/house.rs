@@ -1,0 +1,321 @@
+//! From a uuid to the place that keeps the content: the repositories that are served.
+//!
+//! Repositories are opened when they are first asked for and closed when nobody asked for a
+//! while, so that a thousand idle ones cost a thousand paths and nothing else.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use gannet_core::{Annex, Error, Result, Uuid};
+use gannet_net::serve::http::{self, Login, Rights};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::access::Access;
+use crate::yard::{Opened, Signature, Yard};
+use survey::{Found, Seen, Survey};
+
+mod survey;
+mod walk;
+
+pub(crate) use walk::repository_around;
+
+/// The repositories that are served, and what whoever asks may do with them.
+#[derive(Clone)]
+pub(crate) struct House {
+    rooms: Arc<Rooms>,
+    access: Arc<Access>,
+}
+
+/// Where to look for repositories.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grounds {
+    /// Repositories that were named.
+    pub(crate) named: Vec<PathBuf>,
+    /// Directories below which every repository is served.
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+impl House {
+    /// A house that has not looked for its repositories yet.
+    pub(crate) fn new(grounds: Grounds, yard: Arc<dyn Yard>, access: Access) -> Self {
+        let rooms = Rooms {
+            yard,
+            survey: Mutex::new(Survey::new(grounds)),
+            index: Mutex::new(Index { by_uuid: HashMap::new(), looking: Looking::Never }),
+            progress: watch::Sender::new(()),
+        };
+        Self { rooms: Arc::new(rooms), access: Arc::new(access) }
+    }
+
+    /// Looks for repositories in the background, if that may be done again already.
+    ///
+    /// Whoever asks for a repository meanwhile waits until it is found, or all have been seen.
+    pub(crate) fn look_around(&self) {
+        self.rooms.look_around(&mut self.rooms.index());
+    }
+
+    /// The place with this uuid, open; `None` if it is not served.
+    ///
+    /// # Errors
+    /// When its repository is broken.
+    pub(crate) async fn open(&self, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>> {
+        Ok(self.rooms.open(uuid).await?.map(|opened| opened.annex))
+    }
+
+    /// Closes, again and again, what nobody uses any more. Never returns.
+    pub(crate) async fn tidy_up(&self) {
+        let mut ticks = interval(IDLE_MAX / 10);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.rooms.close_idle().await;
+        }
+    }
+
+    /// Makes durable what the open repositories have noted down and not yet committed.
+    pub(crate) async fn flush(&self) {
+        let open: Vec<Opened> = {
+            let index = self.rooms.index();
+            index.by_uuid.values().filter_map(|room| room.opened.get().cloned()).collect()
+        };
+        join_all(open.iter().map(flush)).await;
+    }
+}
+
+#[async_trait]
+impl http::House for House {
+    async fn annex(&self, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>> {
+        self.open(uuid).await
+    }
+
+    fn rights(&self, login: Option<&Login>) -> Rights {
+        self.access.rights(login)
+    }
+}
+
+struct Rooms {
+    yard: Arc<dyn Yard>,
+    /// Held by whoever is looking around, on a thread that may block.
+    survey: Mutex<Survey>,
+    index: Mutex<Index>,
+    /// Marked whenever `index` has learnt something.
+    progress: watch::Sender<()>,
+}
+
+/// Never held across an await.
+struct Index {
+    by_uuid: HashMap<Uuid, Room>,
+    looking: Looking,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Looking {
+    Never,
+    Now,
+    /// Not again before this time.
+    RestingUntil(Instant),
+}
+
+/// One repository.
+#[derive(Clone)]
+struct Room {
+    path: Arc<Path>,
+    /// What the repository looked like when it was last found to have its uuid.
+    signature: Option<Signature>,
+    opened: Arc<OnceCell<Opened>>,
+    last_used: Instant,
+}
+
+impl Rooms {
+    async fn open(self: &Arc<Self>, uuid: &Uuid) -> Result<Option<Opened>> {
+        loop {
+            let Some(room) = self.find(uuid).await else { return Ok(None) };
+            if !self.is_still_there(uuid, &room).await? {
+                self.forget(uuid, &room.path);
+                continue;
+            }
+            let yard = Arc::clone(&self.yard);
+            let path = Arc::clone(&room.path);
+            let open = || blocking(move || yard.open(&path));
+            let opened = room.opened.get_or_try_init(open).await?;
+            if opened.annex.uuid() == uuid {
+                return Ok(Some(opened.clone()));
+            }
+            self.forget(uuid, &room.path); // it changed between two glances
+        }
+    }
+
+    /// Finds the repository in the index, and looks around if it is not there.
+    async fn find(self: &Arc<Self>, uuid: &Uuid) -> Option<Room> {
+        let mut progress = self.progress.subscribe();
+        let mut looked = false;
+        loop {
+            {
+                let mut index = self.index();
+                if let Some(room) = index.by_uuid.get_mut(uuid) {
+                    room.last_used = Instant::now();
+                    return Some(room.clone());
+                }
+                let looking = matches!(index.looking, Looking::Now);
+                if !looking && (looked || !self.look_around(&mut index)) {
+                    return None;
+                }
+                looked = true;
+            }
+            progress.changed().await.ok()?;
+        }
+    }
+
+    /// Whether the repository still has this uuid. Costs one `stat` of a file that is in the
+    /// cache, which is cheaper than the way to another thread.
+    async fn is_still_there(&self, uuid: &Uuid, room: &Room) -> Result<bool> {
+        let signature = self.yard.signature(&room.path);
+        if signature.is_some() && signature == room.signature {
+            return Ok(true);
+        }
+        if signature.is_none() {
+            return Ok(false);
+        }
+        let yard = Arc::clone(&self.yard);
+        let path = Arc::clone(&room.path);
+        if blocking(move || yard.peek(&path)).await?.as_ref() != Some(uuid) {
+            return Ok(false);
+        }
+        if let Some(known) = self.index().by_uuid.get_mut(uuid)
+            && known.path == room.path
+        {
+            known.signature = signature;
+        }
+        Ok(true)
+    }
+
+    fn forget(&self, uuid: &Uuid, path: &Path) {
+        let mut index = self.index();
+        if let Entry::Occupied(room) = index.by_uuid.entry(uuid.clone())
+            && &*room.get().path == path
+        {
+            tracing::info!(%uuid, path = %path.display(), "the repository is gone");
+            room.remove();
+        }
+    }
+
+    /// Starts to look around. `false` if it is too early for that.
+    fn look_around(self: &Arc<Self>, index: &mut Index) -> bool {
+        match index.looking {
+            Looking::Now => return true,
+            Looking::RestingUntil(time) if Instant::now() < time => return false,
+            Looking::RestingUntil(_) | Looking::Never => index.looking = Looking::Now,
+        }
+        let rooms = Arc::clone(self);
+        tokio::spawn(async move {
+            let began = Instant::now();
+            let worker = Arc::clone(&rooms);
+            let done = blocking(move || Ok(worker.survey())).await;
+            let took = began.elapsed();
+            {
+                let mut index = rooms.index();
+                match done {
+                    Ok(seen) => index.by_uuid.retain(|uuid, room| seen.keeps(uuid, &room.path)),
+                    Err(error) => tracing::warn!("cannot look around: {}", error.chain()),
+                }
+                index.looking = Looking::RestingUntil(Instant::now() + rest(took));
+                let repositories = index.by_uuid.len();
+                tracing::debug!(repositories, ?took, "looked for repositories");
+            }
+            rooms.progress.send_replace(());
+        });
+        true
+    }
+
+    /// Looks everywhere. What is found is known at once; returns what there is.
+    fn survey(&self) -> Seen {
+        let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
+        survey.look(&*self.yard, |found| self.learn(found))
+    }
+
+    fn learn(&self, Found { uuid, path, signature }: Found) {
+        {
+            let mut index = self.index();
+            if index.by_uuid.get(&uuid).is_some_and(|room| room.path == path) {
+                return;
+            }
+            let opened = Arc::default();
+            index.by_uuid.insert(uuid, Room { path, signature, opened, last_used: Instant::now() });
+        }
+        self.progress.send_replace(());
+    }
+
+    async fn close_idle(&self) {
+        let idle: Vec<(Uuid, Opened)> = {
+            let index = self.index();
+            let open = index.by_uuid.iter().filter(|(_, room)| room.is_idle());
+            open.filter_map(|(uuid, room)| Some((uuid.clone(), room.opened.get()?.clone())))
+                .collect()
+        };
+        for (uuid, opened) in idle {
+            if !flush(&opened).await {
+                continue;
+            }
+            drop(opened);
+            let mut index = self.index();
+            // Somebody may have come while it was flushed.
+            if let Some(room) = index.by_uuid.get_mut(&uuid)
+                && room.is_idle()
+                && room.opened.get().is_some_and(|open| Arc::strong_count(&open.annex) == 1)
+            {
+                tracing::debug!(%uuid, "closing the idle repository");
+                room.opened = Arc::default();
+            }
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn is_idle(&self) -> bool {
+        self.last_used.elapsed() >= IDLE_MAX
+    }
+}
+
+/// Flushes one repository. `false`, and a line in the log, if that failed.
+async fn flush(opened: &Opened) -> bool {
+    match opened.repository.flush().await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!("cannot flush {}: {}", opened.annex, error.chain());
+            false
+        }
+    }
+}
+
+/// How long not to look around again when it took this long: at most a tenth of the time goes
+/// into looking for what strangers make up.
+fn rest(took: Duration) -> Duration {
+    REST_MIN.max(took.saturating_mul(10))
+}
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::Internal(format!("a thread failed: {error}"))),
+    }
+}
+
+const REST_MIN: Duration = Duration::from_secs(1);
+/// After so long without a request a repository is closed.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests;

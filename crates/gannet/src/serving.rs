@@ -1,0 +1,310 @@
+//! Serving, from the first look at the command line to the last commit.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gannet_core::Uuid;
+use gannet_net::serve::http::{HttpDoor, Limits};
+use gannet_repo::{InitOptions, create};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::access::Access;
+use crate::cli::Failure;
+use crate::cli::init::cannot_create;
+use crate::cli::serve::Serve;
+use crate::clock::SystemClock;
+use crate::doors::{Doorman, Listener, tcp, tls, unix};
+use crate::house::{Grounds, House, blocking, repository_around};
+use crate::yard::{Disk, Yard};
+
+/// All that can be found out before anything is opened.
+pub(crate) struct Plan {
+    access: Access,
+    tls: Option<TlsAcceptor>,
+    grounds: Grounds,
+}
+
+impl Plan {
+    /// Looks at what was asked for, and creates the repositories that are to be created.
+    ///
+    /// # Errors
+    /// When it makes no sense, or a file or a repository that was named cannot be used.
+    pub(crate) fn new(serve: &Serve) -> Result<Self, Failure> {
+        let policy = serve.policy()?;
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt)
+            .map_err(|error| Failure::Failed(format!("the system has no random bytes: {error}")))?;
+        let access = Access::new(policy, env::vars_os(), salt)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        if policy.log_in && access.users() == 0 {
+            tracing::warn!("nobody can log in: no variable GIT_ANNEX_P2PHTTP_PASSWORD_NAME is set");
+        }
+        let tls = match (&serve.tls.certfile, &serve.tls.privatekeyfile) {
+            (Some(certificate), Some(key)) => {
+                let acceptor = tls::acceptor(certificate, key, &serve.tls.chainfile);
+                Some(acceptor.map_err(|error| Failure::doing("TLS", &error))?)
+            }
+            _ => None,
+        };
+        let grounds = grounds(serve)?;
+        Ok(Self { access, tls, grounds })
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When it cannot begin.
+pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
+    let mut signals = Signals::new().map_err(|error| Failure::doing("signals", &error))?;
+    let scheme = if plan.tls.is_some() { "https" } else { "http" };
+    let (listeners, ready) = listen(serve, scheme).await?;
+    let uuids = uuids(&plan.grounds.named).await?;
+    let ready = ready.with_repositories(&uuids, &plan.grounds);
+    allow_many_files();
+
+    let house = House::new(plan.grounds, Arc::new(Disk), plan.access);
+    house.look_around();
+    for uuid in &uuids {
+        house
+            .open(uuid)
+            .await
+            .map_err(|error| Failure::Failed(format!("cannot serve {uuid}: {}", error.chain())))?;
+    }
+    if serve.has_idle_options() {
+        tracing::info!(
+            "--jobs, --clusterjobs and --proxyconnections change nothing: requests do not occupy \
+             workers here, see --max-requests"
+        );
+    }
+
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let header_timeout = seconds(serve.limits.header_timeout);
+    let http = HttpDoor::new(Arc::new(house.clone()), limits(serve)).below(&serve.listen.base_path);
+    let connections_max = serve.limits.max_connections.get();
+    let doorman = Doorman::new(http, plan.tls, connections_max, header_timeout);
+    let (stop, stopping) = watch::channel(false);
+    let attend = |listener| doorman.clone().attend(listener, stopping.clone());
+    let doors = join_all(listeners.into_iter().map(attend));
+
+    announce(&ready.line());
+    let served = async {
+        tokio::pin!(doors);
+        tokio::select! {
+            _ = &mut doors => {}
+            () = house.tidy_up() => {}
+            name = signals.next() => {
+                tracing::info!("{name}: letting requests finish");
+                stop.send_replace(true);
+                tokio::select! {
+                    _ = &mut doors => {}
+                    () = sleep(seconds(serve.limits.stop_timeout)) => {
+                        tracing::warn!("some requests did not finish in time");
+                    }
+                    name = signals.next() => tracing::warn!("{name}: ending at once"),
+                }
+            }
+        }
+    };
+    served.await; // whoever is still here is shown out
+    if timeout(FLUSH_TIME_MAX, house.flush()).await.is_err() {
+        tracing::error!("not everything was committed in time; git-annex will do it");
+    }
+    tracing::info!("done");
+    Ok(())
+}
+
+/// What to tell when all is ready.
+struct Ready {
+    urls: Vec<String>,
+    annex_url: Option<String>,
+    served: Vec<String>,
+}
+
+impl Ready {
+    fn with_repositories(mut self, uuids: &[Uuid], grounds: &Grounds) -> Self {
+        self.served = uuids.iter().map(Uuid::to_string).collect();
+        let below = grounds.directories.iter();
+        self.served.extend(below.map(|path| format!("all-below:{}", path.display())));
+        self
+    }
+
+    /// One line of words, for people and for programs that start this one.
+    fn line(&self) -> String {
+        let mut words = vec!["gannet: ready at".to_owned()];
+        words.extend(self.urls.iter().cloned());
+        if let Some(url) = &self.annex_url {
+            words.push(format!("for annexUrl {url}"));
+        }
+        words.push("serving".to_owned());
+        words.extend(self.served.iter().cloned());
+        words.join(" ")
+    }
+}
+
+async fn listen(serve: &Serve, scheme: &str) -> Result<(Vec<Listener>, Ready), Failure> {
+    let listen = &serve.listen;
+    let base = &listen.base_path;
+    if let Some(path) = &listen.socket {
+        let what = format!("cannot listen at `{}`", path.display());
+        let socket = unix::Socket::bind(path).map_err(|error| Failure::doing(what, &error))?;
+        let urls = vec![format!("unix:{}", path.display())];
+        return Ok((vec![Listener::Unix(socket)], Ready { urls, annex_url: None, served: vec![] }));
+    }
+    let listeners = tcp::listen(&listen.bind, listen.port)
+        .await
+        .map_err(|error| Failure::doing("the network", &error))?;
+    let mut urls = Vec::new();
+    let mut annex_url = None;
+    for listener in &listeners {
+        let address =
+            listener.local_addr().map_err(|error| Failure::doing("the network", &error))?;
+        let host = match address {
+            _ if address.ip().is_unspecified() => format!("{}:{}", host_name(), address.port()),
+            _ => address.to_string(),
+        };
+        urls.push(format!("{scheme}://{host}{base}/git-annex/"));
+        // git-annex itself appends `/git-annex/` to any path but that one (p2p-http §1).
+        let path = if base.is_empty() { "/git-annex/".to_owned() } else { format!("{base}/") };
+        annex_url.get_or_insert_with(|| format!("annex+{scheme}://{host}{path}"));
+    }
+    let listeners = listeners.into_iter().map(Listener::Tcp).collect();
+    Ok((listeners, Ready { urls, annex_url, served: vec![] }))
+}
+
+/// The name by which others may know this machine.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn announce(line: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        tracing::warn!(%error, "nobody reads standard output: {line}");
+    }
+}
+
+fn grounds(serve: &Serve) -> Result<Grounds, Failure> {
+    let mut grounds = Grounds::default();
+    for path in &serve.repositories {
+        let path = absolute(path)?;
+        if serve.init {
+            // What is complete already stays as it is.
+            let options = InitOptions { description: String::new(), bare: true, uuid: None };
+            create(&path, &options, &SystemClock)
+                .map_err(|error| Failure::doing(cannot_create(&path), &error))?;
+        }
+        grounds.named.push(path);
+    }
+    for path in &serve.directory {
+        let path = absolute(path)?;
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => grounds.directories.push(path),
+            Ok(_) => {
+                return Err(Failure::Failed(format!("`{}` is not a directory", path.display())));
+            }
+            Err(error) => {
+                let what = format!("cannot serve what is below `{}`", path.display());
+                return Err(Failure::doing(what, &error));
+            }
+        }
+    }
+    if grounds.named.is_empty() && grounds.directories.is_empty() {
+        let here =
+            env::current_dir().map_err(|error| Failure::doing("the current directory", &error))?;
+        let Some(around) = repository_around(&here) else {
+            return Err(Failure::Failed(NO_REPOSITORY.to_owned()));
+        };
+        grounds.named.push(around.to_owned());
+    }
+    Ok(grounds)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::doing("the current directory", &error))
+}
+
+/// The uuids of the repositories that were named. A clone that git-annex has not been used in yet
+/// is initialised, as git-annex would do.
+async fn uuids(named: &[PathBuf]) -> Result<Vec<Uuid>, Failure> {
+    let mut uuids = Vec::new();
+    for path in named {
+        let path = path.clone();
+        let look = move || match Disk.peek(&path)? {
+            Some(uuid) => Ok(uuid),
+            None => Disk.open(&path).map(|opened| opened.annex.uuid().clone()),
+        };
+        let uuid = blocking(look).await.map_err(|error| Failure::Failed(error.chain()))?;
+        if !uuids.contains(&uuid) {
+            uuids.push(uuid);
+        }
+    }
+    Ok(uuids)
+}
+
+/// Raises the number of files that may be open to what the system allows: each connection needs
+/// one, and each transfer a few.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
+}
+
+fn limits(serve: &Serve) -> Limits {
+    let limits = &serve.limits;
+    let locks_max = limits.lockedfiles.get();
+    Limits {
+        header_seconds_max: limits.header_timeout,
+        idle_seconds_max: limits.idle_timeout,
+        requests_max: limits.max_requests.get(),
+        connections_max: limits.max_connections.get(),
+        locks_max,
+        locks_per_client_max: locks_max.min(50).max(locks_max / 2),
+        ..Limits::default()
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next, and tells its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+const NO_REPOSITORY: &str = "\
+there is no git repository here: name one, or --directory, or create one with \
+`gannet serve --init REPO`";
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
