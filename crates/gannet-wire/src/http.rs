@@ -7,12 +7,14 @@ mod call;
 mod login;
 mod query;
 mod range;
+mod refusal;
 mod reply;
 mod unlock;
 
-pub use call::{Action, Call, Head, Refusal, Routes, Version};
+pub use call::{Action, Call, Head, Routes, Version};
 pub use login::Login;
 pub use range::{Preconditions, Selection, etag};
+pub use refusal::{BadText, Refusal};
 pub use reply::Reply;
 pub use unlock::{Garbage, UnlockScanner};
 

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use gannet_core::{AssociatedFile, Uuid};
 use percent_encoding::percent_decode;
 
-use super::call::{BadText, Refusal, digits};
+use super::call::digits;
+use super::refusal::{BadText, Refusal};
 use crate::spell;
 
 /// A query, read anew for each parameter: there are few, and most requests have three.

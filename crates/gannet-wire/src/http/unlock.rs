@@ -92,7 +92,9 @@ mod tests {
 
     use super::*;
 
-    fn scan(pieces: &[&[u8]]) -> Result<bool, Garbage> {
+    type Pieces<'a> = &'a [&'a [u8]];
+
+    fn scan(pieces: Pieces<'_>) -> Result<bool, Garbage> {
         let mut scanner = UnlockScanner::default();
         for piece in pieces {
             if scanner.feed(piece)? {
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_object_counts_as_soon_as_it_is_complete() {
-        let cases: [(&[&[u8]], Result<bool, Garbage>); 16] = [
+        let cases: [(Pieces, Result<bool, Garbage>); 16] = [
             (&[b"{\"unlock\":true}"], Ok(true)),
             (&[b"{\"unlock\":false}", b"\n", b"{\"unlock\":true}", b"\n"], Ok(true)),
             (&[b"{\"unlock\":false}\n{\"unlock\":true}\n"], Ok(true)),
