@@ -8,10 +8,10 @@ use gannet_core::{
 };
 use gannet_wire::http::{Action, Call, DATA_LENGTH, Head, JSON, Login, Reply, Routes, Version};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::rt::Executor;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fault::Fault;
@@ -58,10 +58,13 @@ impl Visit {
         let (request, body) = request.into_parts();
         let busy = self.pace.busy(request.version == hyper::Version::HTTP_2);
         let body = RequestBody::new(body);
-        let draft = match self.respond(&request, &body).await {
+        let mut draft = match self.respond(&request, &body).await {
             Ok(draft) => draft,
             Err(fault) => Draft::fault(fault),
         };
+        if request.method == Method::HEAD {
+            draft.behead();
+        }
         tracing::debug!("{} {}: {}", request.method, request.uri.path(), draft.head.status());
         let waits = request.headers.contains_key(EXPECT);
         let drained = self.pace.busy(false);
@@ -154,7 +157,7 @@ impl Visit {
             Action::PutPresent { key, file } => stored(annex.put_present(asker, &key, &file).await),
         };
         match reply {
-            Ok(reply) => Ok(Draft::result(&reply, version, errand.head_only)),
+            Ok(reply) => Ok(Draft::result(&reply, version)),
             Err(error) => Err(errand.fault(&error)),
         }
     }
@@ -192,11 +195,20 @@ impl Errand<'_> {
 
 impl Draft {
     /// A result, in JSON.
-    pub(super) fn result(reply: &Reply, version: Version, head_only: bool) -> Self {
+    pub(super) fn result(reply: &Reply, version: Version) -> Self {
         let mut head = Response::new(());
         head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        let text = if head_only { String::new() } else { reply.json(version) };
-        Self::text(head, text)
+        Self::text(head, reply.json(version))
+    }
+
+    /// Leaves of the body nothing but its length. hyper does so on HTTP/1 only.
+    fn behead(&mut self) {
+        if self.sized {
+            let len: u64 = self.segments.iter().map(Segment::len).sum();
+            self.head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        self.segments.clear();
+        self.sized = false;
     }
 
     fn fault(fault: Fault) -> Self {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use gannet_core::{AssociatedFile, Content, Error, Key, Result, Span};
 use gannet_wire::http::{Action, DATA_LENGTH, OCTETS, Preconditions, Selection, etag};
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use hyper::{Response, StatusCode};
 
@@ -27,8 +27,8 @@ impl Errand<'_> {
         let headers = head.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
         headers.insert(DATA_LENGTH, HeaderValue::from(content.len));
-        let body = (!self.head_only).then(|| Segment::content(content, Doubt::Shorten));
-        Ok(Draft { head, segments: body.into_iter().collect(), sized: false, permit: None })
+        let segments = vec![Segment::content(content, Doubt::Shorten)];
+        Ok(Draft { head, segments, sized: false, permit: None })
     }
 
     /// The unversioned route, for everybody else.
@@ -65,11 +65,6 @@ impl Errand<'_> {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
                 let text = Bytes::from_static(b"no such range: the content is shorter\n");
                 (StatusCode::RANGE_NOT_SATISFIABLE, vec![Segment::Text(text)])
-            }
-            Selection::Whole if self.head_only => {
-                headers.insert(DATA_LENGTH, HeaderValue::from(total));
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
-                (StatusCode::OK, Vec::new())
             }
             Selection::Whole => {
                 headers.insert(DATA_LENGTH, HeaderValue::from(total));

@@ -16,7 +16,7 @@ impl Visit {
     /// the lock stays for what is left of its time.
     pub(super) async fn keep_locked(&self, id: &[u8], body: &RequestBody) -> Result<Draft, Fault> {
         // All versions write this reply alike.
-        let over = || Draft::result(&Reply::NotLocked, Version::V4, false);
+        let over = || Draft::result(&Reply::NotLocked, Version::V4);
         let Some(mut keeper) = self.shared.locks.keep(id) else { return Ok(over()) };
         let mut stop = self.stop.clone();
         let mut scanner = UnlockScanner::default();

@@ -98,7 +98,8 @@ impl Segment {
         })
     }
 
-    fn len(&self) -> u64 {
+    /// How many bytes it has, if it does not turn out doubtful.
+    pub(super) fn len(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
             Self::Content(content) => content.len,

@@ -87,6 +87,11 @@ async fn requests_share_a_connection() {
         let response = client.send_request(get).await.unwrap();
         assert_eq!(read(response).await, (200, b"0123456789".to_vec()));
     }
+    for target in [format!("/git-annex/{U}/v4/key/WORM--k"), "/nowhere".to_owned()] {
+        let head = request(&format!("HEAD {target}"), &[]);
+        let response = client.send_request(head).await.unwrap();
+        assert_eq!(read(response).await.1, b"");
+    }
     pass(10_000).await;
     assert_eq!((scene.fake.held(), keep.is_finished()), (1, false));
     say.send(b"{\"unlock\":true}").unwrap();

@@ -97,7 +97,9 @@ async fn presence_may_be_asked_with_get_and_head() {
     let get = post(4, "checkpresent", "WORM--k").replace("POST", "GET");
     assert_eq!(client.ask(&get).await, (200, "{\"present\":true}".to_owned()));
     let head = client.call(&get.replace("GET", "HEAD"), &[], b"").await;
-    assert_eq!(head.status, 200);
+    assert_eq!((head.status, head.header("content-length")), (200, Some("16")));
+    let nowhere = client.call("HEAD /nowhere", &[], b"").await;
+    assert_eq!(nowhere.status, 404);
     assert_eq!(client.ask(&get).await.0, 200);
 }
 
