@@ -10,6 +10,7 @@ mod files;
 mod interrupted;
 mod journeys;
 mod kinds_of_repository;
+mod readme;
 mod relay;
 mod scene;
 mod testremote;
