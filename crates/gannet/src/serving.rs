@@ -244,10 +244,13 @@ async fn uuids(named: &[PathBuf]) -> Result<Vec<Uuid>, Failure> {
     for path in named {
         let path = path.clone();
         let look = move || match Disk.peek(&path)? {
-            Some(uuid) => Ok(uuid),
-            None => Disk.open(&path).map(|opened| opened.annex.uuid().clone()),
+            Some(uuid) => Ok(Ok(uuid)),
+            None => Ok(Disk.open(&path).map(|opened| opened.annex.uuid().clone())),
         };
-        let uuid = blocking(look).await.map_err(|error| Failure::Failed(error.chain()))?;
+        let uuid = blocking(look)
+            .await
+            .map_err(|error| Failure::Failed(error.chain()))?
+            .map_err(|error| Failure::Failed(format!("{}; {CREATE}", error.chain())))?;
         if !uuids.contains(&uuid) {
             uuids.push(uuid);
         }
@@ -307,4 +310,5 @@ impl Signals {
 const NO_REPOSITORY: &str = "\
 there is no git repository here: name one, or --directory, or create one with \
 `gannet serve --init REPO`";
+const CREATE: &str = "--init creates a repository where there is none";
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
