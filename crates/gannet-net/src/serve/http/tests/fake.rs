@@ -29,6 +29,8 @@ pub(super) struct Fake {
     pub(super) moving: Arc<AtomicUsize>,
     pub(super) last_asker: Mutex<Option<Asker>>,
     pub(super) last_file: Mutex<Bytes>,
+    /// How the pieces of the last put ended: bytes handed out, and what followed them.
+    pub(super) last_pieces: Arc<Mutex<(usize, String)>>,
 }
 
 struct Count(Arc<AtomicUsize>);
@@ -72,6 +74,7 @@ impl Fake {
             moving: Arc::default(),
             last_asker: Mutex::default(),
             last_file: Mutex::default(),
+            last_pieces: Arc::default(),
         }
     }
 
@@ -171,12 +174,16 @@ impl Annex for Fake {
         asker: &Asker,
         key: &Key,
         file: &AssociatedFile,
-        content: Content,
+        mut content: Content,
     ) -> Result<Stored> {
         let _count = Count::new(&self.moving);
         self.begin(asker)?;
         self.last_file.lock().unwrap().clone_from(&file.0);
         if !self.contents.lock().unwrap().contains_key(key) {
+            // All is read, whatever it is, so that each piece can be judged.
+            let pieces: Vec<_> = content.pieces.collect().await;
+            *self.last_pieces.lock().unwrap() = ended(&pieces);
+            content.pieces = stream::iter(pieces).boxed();
             let mut bytes = Vec::new();
             let verdict = content
                 .pour(|piece| {
@@ -234,4 +241,16 @@ impl Annex for Fake {
         let released = Arc::clone(&self.released);
         Ok(Some(Lock::new(FakeHeld { _held: Count::new(&self.held), released })))
     }
+}
+
+fn ended(pieces: &[Result<Piece>]) -> (usize, String) {
+    let mut seen = (0, String::new());
+    for piece in pieces {
+        match piece {
+            Ok(Piece::Bytes(bytes)) => seen.0 += bytes.len(),
+            Ok(Piece::End(verdict)) => seen.1 += &format!("{verdict:?}"),
+            Err(error) => seen.1 += &format!("{error:?}"),
+        }
+    }
+    seen
 }

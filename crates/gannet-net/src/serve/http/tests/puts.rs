@@ -68,6 +68,30 @@ async fn bodies_of_another_length_are_not_stored() {
 }
 
 #[tokio::test]
+async fn a_body_says_itself_how_it_ended() {
+    let scene = Scene::new();
+    let mut client = scene.connect();
+    let cases = [
+        (vec!["0123456789"], 10, "Valid"),
+        (vec!["0123", "456"], 7, "Interrupted"),
+        (vec!["0123456789", "x", "yz"], 11, "WrongLength"),
+        (vec!["012345678", "9x", "yz"], 11, "WrongLength"),
+    ];
+    for (place, (chunks, len, end)) in cases.into_iter().enumerate() {
+        client.begin(&post(4, "put", &format!("WORM--{place}")), &[LEN_10, CHUNKED], b"").await;
+        for chunk in &chunks {
+            // One at a time, so that each is a piece of its own.
+            tokio::task::yield_now().await;
+            client.chunk(chunk.as_bytes()).await;
+        }
+        client.chunk(b"").await;
+        client.reply().await;
+        let ended = scene.fake.last_pieces.lock().unwrap().clone();
+        assert_eq!(ended, (len, end.to_owned()), "{chunks:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_connection_stores_nothing_and_frees_everything() {
     let scene = Scene::new();
     let (mut client, task) = scene.connect_with(1 << 16);
