@@ -12,6 +12,9 @@ use crate::logs::location;
 use crate::process::Hook;
 use crate::settings::Settings;
 
+#[cfg(test)]
+mod tests;
+
 /// Commits every file of the journal to the branch, whoever wrote it, united with what the branch
 /// has; then deletes these files. Returns how many there were.
 ///

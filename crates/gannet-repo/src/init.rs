@@ -12,7 +12,11 @@ use crate::journal;
 use crate::logs::uuid;
 use crate::settings::{Config, OpenError, Place, Settings, set_values};
 
+#[cfg(test)]
+pub(crate) mod scratch;
 mod skeleton;
+#[cfg(test)]
+mod tests;
 
 /// What a new repository shall be like.
 #[derive(Clone, Debug)]

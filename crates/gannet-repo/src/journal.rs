@@ -19,6 +19,9 @@ use crate::logs::location::{LocationLog, Status};
 use crate::objects::Object;
 use crate::settings::Settings;
 
+#[cfg(test)]
+mod tests;
+
 /// A change of a location log.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
@@ -77,15 +80,6 @@ pub(crate) fn record(
         }
     }
     Ok(results)
-}
-
-/// Reads what is known of the places of `key`: the journal, else the branch, and what is private.
-///
-/// # Errors
-/// When the journal or the branch cannot be read.
-pub(crate) fn location_log(settings: &Settings, git: &Git, key: &Key) -> Result<LocationLog> {
-    let path = log_path(settings.branch_levels, key, LOCATION_SUFFIX);
-    Ok(LocationLog::parse(&read_log(settings, git, &path)?))
 }
 
 /// Reads a file of the branch as every git-annex process sees it: the journal's copy if there is

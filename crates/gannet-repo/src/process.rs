@@ -101,7 +101,7 @@ impl std::fmt::Display for Program {
 fn run(mut command: Command) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
     let mut child = command.spawn()?;
     let stderr = child.stderr.take();
-    let complaint = std::thread::spawn(move || stderr.map(|pipe| keep_start(pipe)).transpose());
+    let complaint = std::thread::spawn(move || stderr.map(keep_start).transpose());
     let output = child.stdout.take().map(keep_start).transpose();
     let status = child.wait()?;
     let complaint = complaint.join().unwrap_or(Ok(None))?;
@@ -118,6 +118,9 @@ fn keep_start(mut pipe: impl Read) -> io::Result<Vec<u8>> {
 
 /// Puts the path, quoted for the shell, where the placeholder stands.
 fn substitute(text: &OsStr, placeholder: &str, path: &Path) -> OsString {
+    if placeholder.is_empty() {
+        return text.to_owned();
+    }
     let mut rest = text.as_bytes();
     let mut result = Vec::new();
     while let Some(&byte) = rest.first() {

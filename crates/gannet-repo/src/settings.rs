@@ -13,6 +13,8 @@ mod config;
 mod open_error;
 mod place;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub(crate) use change::set_values;
@@ -61,18 +63,12 @@ pub(crate) struct Settings {
     pub(crate) private_remotes: BTreeSet<Uuid>,
     /// `annex.pidlock`: the repository must not be written.
     pub(crate) pidlock: bool,
-    /// `annex.dbdir`.
-    pub(crate) dbdir: Option<PathBuf>,
     /// `annex.thin`.
     pub(crate) thin: bool,
-    /// `annex.hardlink`.
-    pub(crate) hardlink: bool,
     /// `annex.diskreserve` in bytes.
     pub(crate) disk_reserve: u64,
     /// `annex.securehashesonly`.
     pub(crate) secure_hashes_only: bool,
-    /// `annex.security.allow-unverified-downloads`.
-    pub(crate) allow_unverified_downloads: bool,
     /// `annex.trashbin`: content must not be removed.
     pub(crate) trashbin: Option<String>,
     /// `annex.alwayscommit`.
@@ -81,10 +77,6 @@ pub(crate) struct Settings {
     pub(crate) always_compact: bool,
     /// `annex.commitmessage`.
     pub(crate) commit_message: Option<String>,
-    /// `annex.autoupgraderepository`.
-    pub(crate) auto_upgrade: bool,
-    /// `annex.url`.
-    pub(crate) url: Option<String>,
     commands: Commands,
     signature: Signature,
 }
@@ -197,22 +189,15 @@ impl Settings {
             private: config.bool("annex.private", false),
             private_remotes: config.private_remotes(),
             pidlock: config.bool("annex.pidlock", false),
-            dbdir: config.path("annex.dbdir").map(|dir| place.common_dir.join(dir)),
             thin: config.bool("annex.thin", false),
-            hardlink: config.bool("annex.hardlink", false),
             disk_reserve: config
                 .parsed("annex.diskreserve", values::size)
                 .unwrap_or(DISK_RESERVE_BYTES),
             secure_hashes_only: config.bool("annex.securehashesonly", false),
-            allow_unverified_downloads: config
-                .text("annex.security.allow-unverified-downloads")
-                .is_some_and(|value| value == "ACKTHPPT"),
             trashbin: config.text("annex.trashbin").filter(|remote| !remote.is_empty()),
             always_commit: config.bool("annex.alwayscommit", true),
             always_compact: config.bool("annex.alwayscompact", true),
             commit_message: config.text("annex.commitmessage").filter(|text| !text.is_empty()),
-            auto_upgrade: config.bool("annex.autoupgraderepository", true),
-            url: config.text("annex.url"),
             commands: Commands {
                 freeze_content: config.command("annex.freezecontent-command"),
                 thaw_content: config.command("annex.thawcontent-command"),

@@ -43,16 +43,9 @@ impl LocationLog {
     }
 
     /// What is known of a repository; `None` if nothing is.
+    #[cfg(test)]
     pub(crate) fn status(&self, uuid: &Uuid) -> Option<Status> {
         self.entries.get(uuid.as_str().as_bytes()).map(|entry| entry.status)
-    }
-
-    /// The repositories that have the content, by their names, as far as these are uuids.
-    pub(crate) fn holders(&self) -> impl Iterator<Item = Uuid> {
-        self.entries
-            .iter()
-            .filter(|(_, entry)| entry.status == Status::Present)
-            .filter_map(|(uuid, _)| Uuid::parse(uuid).ok())
     }
 
     /// Notes a status, later than what is known. `false`: it is known already, nothing changes.
@@ -161,7 +154,6 @@ mod tests {
         let log = LocationLog::parse(log.as_bytes());
         assert_eq!(log.status(&uuid(A)), Some(Status::Missing));
         assert_eq!(log.status(&uuid(B)), Some(Status::Present));
-        assert_eq!(log.holders().collect::<Vec<_>>(), [uuid(B)]);
         assert_eq!(log.to_bytes(), format!("7s 0 {A}\n3s 1 {B}\n").as_bytes());
     }
 

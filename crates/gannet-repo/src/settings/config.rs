@@ -28,7 +28,12 @@ impl Config {
         Self::own_files(place)?.refuse_unsupported(place)?;
         let repo = open(place)?;
         let file = repo.config_snapshot().plumbing().clone();
-        let work_tree = repo.workdir().map(PathBuf::from);
+        // A `.git` file or symlink does not show from the git directory that it leads to.
+        let named = file.string("core.worktree").is_none() && place.top != place.git_dir;
+        let work_tree = match named {
+            true => Some(place.top.clone()),
+            false => repo.workdir().map(PathBuf::from),
+        };
         Ok((Self { file, work_tree }, repo))
     }
 
@@ -135,10 +140,6 @@ impl Config {
             Some(value) => parse(&value.to_str_lossy()),
             None => parse("true"),
         }
-    }
-
-    pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
-        self.command(key).map(PathBuf::from)
     }
 
     pub(crate) fn command(&self, key: &str) -> Option<OsString> {
