@@ -24,7 +24,8 @@ pub fn spell(value: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Reads a value that is written plainly or as `[base64url]`, padded or not.
+/// Reads a value that is written plainly or as `[base64url]`, padded or not, or padded more than
+/// it needs, as the reference server does.
 ///
 /// Only one bracket, or brackets elsewhere, are part of a plain value.
 ///
@@ -34,13 +35,24 @@ pub fn spell(value: &[u8]) -> Cow<'_, str> {
 pub fn read(text: &[u8]) -> Result<Cow<'_, [u8]>, BadSpelling> {
     match in_brackets(text) {
         None => Ok(Cow::Borrowed(text)),
-        Some(inner) => BASE64URL.decode(inner).map(Cow::Owned).map_err(|_| BadSpelling),
+        Some(b"") => Ok(Cow::Borrowed(b"")),
+        Some(inner) => match without_padding(inner) {
+            b"" => Err(BadSpelling),
+            digits => BASE64URL.decode(digits).map(Cow::Owned).map_err(|_| BadSpelling),
+        },
     }
 }
 
 /// What stands between a `[` at the start and a `]` at the end.
 fn in_brackets(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"[")?.strip_suffix(b"]")
+}
+
+fn without_padding(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b'='] = text {
+        text = rest;
+    }
+    text
 }
 
 /// Writes padding, and does not insist on reading it.
@@ -78,8 +90,10 @@ mod tests {
 
     #[test]
     fn any_value_may_be_written_in_brackets() {
-        let cases: [(&[u8], &[u8]); 7] = [
+        let cases: [(&[u8], &[u8]); 9] = [
             (b"[]", b""),
+            (b"[Zm9v=]", b"foo"),
+            (b"[Zm8==]", b"fo"),
             (b"[Zm9v]", b"foo"),
             (b"[Zm8=]", b"fo"),
             (b"[Zm8]", b"fo"),
