@@ -32,8 +32,6 @@ pub(crate) enum Body {
     None,
     /// With `Content-Length`.
     Length(Vec<u8>),
-    /// With a `Content-Length` of that number, whatever follows.
-    Announced(u64, Vec<u8>),
     /// With chunks at exactly these boundaries.
     Chunked(Vec<Piece>),
 }
@@ -45,8 +43,6 @@ pub(crate) enum Piece {
     Bytes(Vec<u8>),
     /// A pause before the next one.
     Pause(Duration),
-    /// The end of sending, without the final chunk.
-    Cut,
 }
 
 /// A reply as it came.
@@ -54,8 +50,6 @@ pub(crate) enum Piece {
 pub(crate) struct Reply {
     /// The status code.
     pub(crate) status: u16,
-    /// The reason phrase.
-    pub(crate) reason: String,
     /// All headers, names as sent.
     pub(crate) headers: Vec<(String, String)>,
     /// How the body was framed.
@@ -147,9 +141,6 @@ impl Request {
             Body::None => {}
             Body::Length(bytes) => {
                 head.extend(format!("Content-Length: {}\r\n", bytes.len()).bytes())
-            }
-            Body::Announced(length, _) => {
-                head.extend(format!("Content-Length: {length}\r\n").bytes())
             }
             Body::Chunked(_) => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         }
@@ -298,7 +289,7 @@ impl Connection {
                 headers.push((name.to_owned(), value.trim().to_owned()));
             }
             let (version, rest) = status.split_once(' ').ok_or_else(|| bad(&status))?;
-            let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+            let code = rest.split(' ').next().unwrap_or_default();
             if !version.starts_with("HTTP/1.") {
                 return Err(bad(&status));
             }
@@ -307,8 +298,7 @@ impl Connection {
                 continue;
             }
             let framing = framing(method, code, &headers)?;
-            let (reason, body) = (reason.to_owned(), Vec::new());
-            return Ok(Reply { status: code, reason, headers, framing, body, complete: false });
+            return Ok(Reply { status: code, headers, framing, body: Vec::new(), complete: false });
         }
     }
 
@@ -319,9 +309,10 @@ impl Connection {
             Framing::Length(length) => self.pass(length, &mut take),
             Framing::Chunked => self.pass_chunks(&mut take),
             Framing::UntilClose => loop {
+                take(&std::mem::take(&mut self.unread));
                 match self.fill() {
                     Ok(0) => break true,
-                    Ok(_) => take(&std::mem::take(&mut self.unread)),
+                    Ok(_) => {}
                     Err(_) => break false,
                 }
             },
@@ -422,7 +413,7 @@ fn write_request(stream: &mut Stream, request: &Request) -> io::Result<()> {
     let mut start = request.head();
     match &request.body {
         Body::None => stream.write_all(&start),
-        Body::Length(bytes) | Body::Announced(_, bytes) => {
+        Body::Length(bytes) => {
             start.extend_from_slice(bytes);
             stream.write_all(&start)
         }
@@ -432,7 +423,6 @@ fn write_request(stream: &mut Stream, request: &Request) -> io::Result<()> {
                 match piece {
                     Piece::Bytes(bytes) => stream.write_all(&chunk(bytes))?,
                     Piece::Pause(time) => thread::sleep(*time),
-                    Piece::Cut => return Ok(()),
                 }
             }
             stream.write_all(b"0\r\n\r\n")

@@ -9,6 +9,6 @@ pub(crate) mod world;
 
 pub(crate) use http::{Body, Connection, Framing, Piece, Reply, Request};
 pub(crate) use patience::{Seeded, eventually};
-pub(crate) use repo::{ABSENT, BIG, CLIENT, EMPTY, HELLO, Locks, Repo, SERVER, State};
+pub(crate) use repo::{ABSENT, BIG, CLIENT, EMPTY, HELLO, Repo, SERVER, State};
 pub(crate) use server::{Gannet, Reference, Server};
 pub(crate) use world::{Finished, World};

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, fcntl_lock};
 
 use super::world::World;
 
@@ -154,6 +157,24 @@ impl Repo {
         Locks { lck: has(".lck"), rtm: has(".rtm"), rtl: has(".rtl") }
     }
 
+    /// Tells whether `key` may not be removed: a process holds its content lock, or a retention
+    /// has not run out (repository §4.3, §4.5).
+    pub(crate) fn is_locked(&self, key: &str) -> bool {
+        let held = self.beside_object(key, ".lck").is_some_and(|lock| {
+            let file = fs::OpenOptions::new().read(true).write(true).open(lock);
+            let exclusive = FlockOperation::NonBlockingLockExclusive;
+            file.is_ok_and(|file| fcntl_lock(&file, exclusive).is_err())
+        });
+        held || self.retention(key).is_some_and(|until| until > SystemTime::now())
+    }
+
+    /// Returns until when a lock on `key` is retained, if any is.
+    pub(crate) fn retention(&self, key: &str) -> Option<SystemTime> {
+        let text = fs::read_to_string(self.beside_object(key, ".rtm")?).ok()?;
+        let seconds = text.strip_suffix('s').unwrap_or(&text).parse().ok()?;
+        Some(UNIX_EPOCH + Duration::from_secs_f64(seconds))
+    }
+
     /// Makes the retention of a lock on `key` end in the past, as if its ten minutes were over.
     pub(crate) fn expire_retention(&self, key: &str) {
         let retention = self.beside_object(key, ".rtm").expect("a retention to let expire");
@@ -192,9 +213,16 @@ impl Repo {
         found
     }
 
+    /// Fails if there is any such file.
+    #[track_caller]
+    pub(crate) fn assert_no_strays(&self) {
+        let strays = self.strays();
+        assert!(strays.is_empty(), "left behind: {strays:?}");
+    }
+
     /// Takes down every file of the repository with its length and modification time, to see
     /// later that nothing changed.
-    pub(crate) fn inventory(&self) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
+    pub(crate) fn inventory(&self) -> BTreeMap<PathBuf, (u64, SystemTime)> {
         let mut files = Vec::new();
         walk(&self.git_dir, &mut files);
         let about = |file: PathBuf| {

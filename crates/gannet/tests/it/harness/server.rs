@@ -162,11 +162,6 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Returns its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Counts its open file descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.proc("fd")).expect("list descriptors").count()
@@ -198,11 +193,6 @@ impl Server {
     /// Returns the most resident memory it ever had, in bytes.
     pub(crate) fn resident_bytes_peak(&self) -> u64 {
         self.status_bytes("VmHWM:")
-    }
-
-    /// Tells whether it still runs.
-    pub(crate) fn runs(&mut self) -> bool {
-        self.ended.is_none() && self.child.try_wait().expect("ask for the server").is_none()
     }
 
     /// Sends SIGTERM and returns how it ended; SIGKILL follows if it does not.

@@ -20,5 +20,5 @@ fn harness_reads_the_reference_server() {
     assert_eq!(server.send(&Request::post(lock)).member("locked"), true);
     assert!(repo.locks(HELLO).rtm);
     repo.fsck(&world);
-    assert!(server.stop().code().is_none() || repo.strays().is_empty());
+    repo.assert_no_strays();
 }
