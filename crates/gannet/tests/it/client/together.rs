@@ -3,7 +3,7 @@
 //!
 //! Who is sure of the end? Of a key that one party alone stores and removes: that party, after its
 //! last acknowledged change. Of what a log says about a repository elsewhere: the one party that
-//! notes it, while others write lines of their own into the very same log. Of a key that HTTP
+//! notes it, once, while others write lines of their own into the very same log. Of a key that HTTP
 //! clients dispute among themselves: the server, whose log must agree with its objects. Of a key
 //! that git-annex disputes with the server nobody is sure, because git-annex notes a removal after
 //! it has let go of the key (repository §6.1): such a key is stored once more when all is quiet.
@@ -188,7 +188,6 @@ fn storing_process(
     end: Instant,
 ) -> Locations {
     let mut chance = Seeded::new(2000 + number as u64);
-    let noted = format!("e1e1e1e1-0000-4000-8000-00000000000{number}");
     let mut certain = BTreeMap::new();
     while Instant::now() < end {
         let there = chance.below(2) == 0;
@@ -202,6 +201,7 @@ fn storing_process(
             }
             2 => {
                 let thing = pick(&mut chance, &stage.disputed_over_http);
+                let noted = uuid_elsewhere(number, certain.len());
                 world.annex(dir, &["setpresentkey", &thing.key, &noted, bit]);
                 certain.insert(thing.at(&noted), there);
             }
@@ -218,7 +218,6 @@ fn storing_process(
 /// One git-annex process that writes line after line into logs that HTTP clients write too.
 fn noting_process(world: &World, dir: &Path, stage: &Stage, end: Instant) -> Locations {
     let mut chance = Seeded::new(3000);
-    let noted = "e1e1e1e1-0000-4000-8000-000000000000";
     let mut command = world.command(dir, "git-annex");
     command.args(["setpresentkey", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("start git-annex");
@@ -226,23 +225,26 @@ fn noting_process(world: &World, dir: &Path, stage: &Stage, end: Instant) -> Loc
     let mut hear = BufReader::new(child.stdout.take().expect("a piped standard output"));
     let mut certain = BTreeMap::new();
     while Instant::now() < end {
-        let own = pick(&mut chance, &stage.of_http_client);
-        let thing = match chance.below(2) {
-            0 => pick(&mut chance, own),
-            _ => pick(&mut chance, &stage.disputed_over_http),
-        };
+        let thing = pick(&mut chance, &stage.disputed_over_http);
+        let noted = uuid_elsewhere(0, certain.len());
         let there = chance.below(2) == 0;
         let line = format!("{} {noted} {}\n", thing.key, u8::from(there));
         tell.write_all(line.as_bytes()).expect("tell git-annex");
         let mut said = String::new();
         hear.read_line(&mut said).expect("hear git-annex");
         assert!(said.contains("ok"), "git-annex said: {said}");
-        certain.insert(thing.at(noted), there);
+        certain.insert(thing.at(&noted), there);
         thread::sleep(BREATH);
     }
     drop(tell);
     assert!(child.wait().expect("wait for git-annex").success());
     certain
+}
+
+/// Names a repository that nobody has named before. A line about it is written once, so that no
+/// later one can hide that it was lost.
+fn uuid_elsewhere(party: usize, number: usize) -> String {
+    format!("e1e1e1e1-0000-4000-800{party}-{number:012}")
 }
 
 fn store_or_drop(world: &World, dir: &Path, thing: &Thing, store: bool) -> Finished {
