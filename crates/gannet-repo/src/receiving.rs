@@ -126,4 +126,4 @@ impl Drop for Receiving {
 }
 
 /// Bytes that are gathered before they are handed to a thread that writes and hashes them.
-const GATHER_BYTES: usize = 256 * 1024;
+const GATHER_BYTES: usize = 128 * 1024;

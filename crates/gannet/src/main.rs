@@ -14,6 +14,7 @@ mod clock;
 mod doors;
 mod house;
 mod logging;
+mod memory;
 mod serving;
 mod yard;
 

@@ -24,6 +24,7 @@ use crate::cli::serve::Serve;
 use crate::clock::SystemClock;
 use crate::doors::{Doorman, Listener, tcp, tls, unix};
 use crate::house::{Grounds, House, blocking, repository_around};
+use crate::memory;
 use crate::yard::{Disk, Yard};
 
 /// All that can be found out before anything is opened.
@@ -102,6 +103,7 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
         tokio::select! {
             _ = &mut doors => {}
             () = house.tidy_up() => {}
+            () = memory::give_back() => {}
             name = signals.next() => {
                 tracing::info!("{name}: letting requests finish");
                 stop.send_replace(true);
