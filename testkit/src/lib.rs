@@ -1,4 +1,4 @@
-//! The promise of [`Annex`](gannet_core::Annex) stated once, as tests, and what such tests need:
+//! The promise of [`Annex`] stated once, as tests, and what such tests need:
 //! a place sterner than any real one, a clock that is set by hand, contents that end badly.
 //!
 //! Each room that has a place of its own runs the suite on it:

@@ -104,9 +104,18 @@ fn abort_one_get(server: &Server, key: &str, chance: &mut Seeded) {
     }
 }
 
+/// Goes away in the middle of uploads, a few at a time: what many at once need is for an allocator
+/// to keep, and would hide what is never given back.
 fn abort_puts(server: &Server, seed: u64, count: usize) {
     let mut chance = Seeded::new(seed);
+    let before = settled(server).descriptors;
     for number in 0..count {
+        if number % AT_A_TIME == 0 {
+            eventually(PATIENCE, || match server.descriptors() {
+                now if now <= before => Ok(()),
+                now => Err(format!("{now} descriptors, {before} before")),
+            });
+        }
         // Keys without a hash: nothing of them may be kept.
         let key = format!("URL--upload-{seed}-{number}");
         let parameters = [("key", key.as_str()), ("clientuuid", CLIENT)];
@@ -183,6 +192,7 @@ fn repo_with_large_object(world: &World) -> (Repo, String) {
 /// More than the buffers of both ends of a connection take.
 const LARGE: usize = 24 << 20;
 const WORKERS: u64 = 8;
+const AT_A_TIME: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What an allocator may keep of memory that was given back to it.
 const ALLOCATOR_MEBIBYTES: u64 = 8;
