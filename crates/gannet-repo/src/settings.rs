@@ -131,7 +131,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`OpenError`] says for each kind of unusable repository what is the matter;
-    /// [`OpenError::Uninitialised`] is the one that [`init::autoinit`](crate::init::autoinit)
+    /// [`OpenError::Uninitialised`] is the one that [`open_or_autoinit`](crate::init::open_or_autoinit)
     /// resolves.
     pub(crate) fn read(path: &Path) -> Result<Self, OpenError> {
         let place = Place::locate(path)?;
