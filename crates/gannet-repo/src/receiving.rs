@@ -1,8 +1,13 @@
 //! Pours content into a file, and sees that it is put away in order however the pouring ends.
 
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use gannet_core::{Content, Error, Piece, Result, Verdict};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::arriving::{Arriving, Verified};
 use crate::blocking::Blocking;
@@ -13,14 +18,28 @@ use crate::keyring::Turn;
 /// Dropped, what came is put away by a thread that may block, and only then is it the turn of the
 /// next one.
 pub(crate) struct Receiving {
-    open: Option<(Arriving, Turn)>,
+    file: Stage,
     gathered: BytesMut,
     blocking: Blocking,
 }
 
+/// What is needed to go on with a file.
+type Open = (Arriving, Turn);
+
+/// Where the file is.
+enum Stage {
+    /// Nobody writes to it.
+    Resting(Box<Open>),
+    /// Bytes are being written and hashed, while the next ones come.
+    Writing(JoinHandle<Result<Box<Open>>>),
+    /// It is gone, after an error or at the end.
+    Gone,
+}
+
 impl Receiving {
     pub(crate) fn new(arriving: Arriving, turn: Turn, blocking: Blocking) -> Self {
-        Self { open: Some((arriving, turn)), gathered: BytesMut::new(), blocking }
+        let file = Stage::Resting(Box::new((arriving, turn)));
+        Self { file, gathered: BytesMut::new(), blocking }
     }
 
     /// Receives all of `content` and judges it.
@@ -71,21 +90,44 @@ impl Receiving {
         Ok(())
     }
 
+    /// Begins to write, once what was written before is done.
     async fn append(&mut self, bytes: Bytes) -> Result<()> {
-        let (mut arriving, turn) = self.open.take().ok_or(Error::Interrupted)?;
-        let appended = self.blocking.run(move || {
-            arriving.append(&bytes)?;
-            Ok((arriving, turn))
-        });
-        self.open = Some(appended.await?);
+        let mut open = self.rest().await?;
+        let blocking = self.blocking.clone();
+        let write = async move {
+            blocking
+                .run(move || {
+                    open.0.append(&bytes)?;
+                    Ok(open)
+                })
+                .await
+        };
+        self.file = Stage::Writing(tokio::spawn(write));
         Ok(())
     }
 
+    /// Waits until nobody writes to the file, and takes it.
+    async fn rest(&mut self) -> Result<Box<Open>> {
+        match &mut self.file {
+            Stage::Writing(writing) => {
+                // If this future is dropped here, the file stays where it is.
+                let written = writing.await;
+                self.file = Stage::Gone;
+                written.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+            }
+            Stage::Resting(_) | Stage::Gone => match mem::replace(&mut self.file, Stage::Gone) {
+                Stage::Resting(open) => Ok(open),
+                _ => Err(Error::Interrupted),
+            },
+        }
+    }
+
     async fn finish(mut self, verdict: Verdict) -> Result<(Verified, Turn)> {
-        let (mut arriving, turn) = self.open.take().ok_or(Error::Interrupted)?;
-        let last = self.gathered.split().freeze();
+        let open = self.rest().await?;
+        let last = self.gathered.split();
         self.blocking
             .run(move || {
+                let (mut arriving, turn) = *open;
                 arriving.append(&last)?;
                 Ok((arriving.finish(verdict)?, turn))
             })
@@ -94,35 +136,34 @@ impl Receiving {
 
     /// Writes what was gathered, and lets go of the file and the turn.
     async fn put_away(mut self) -> Result<()> {
-        let Some((mut arriving, turn)) = self.open.take() else { return Ok(()) };
-        let last = self.gathered.split().freeze();
-        self.blocking
-            .run(move || {
-                let appended = arriving.append(&last);
-                drop(arriving);
-                drop(turn);
-                appended
-            })
-            .await
+        let Ok(open) = self.rest().await else { return Ok(()) };
+        let last = self.gathered.split();
+        self.blocking.run(move || put_away(open, &last)).await
     }
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let Some((mut arriving, turn)) = self.open.take() else { return };
-        let last = self.gathered.split().freeze();
-        let put_away = move || {
-            if let Err(error) = arriving.append(&last) {
-                tracing::debug!("{}", error.chain());
-            }
-            drop(arriving);
-            drop(turn);
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(put_away)),
-            Err(_) => put_away(),
+        let last = self.gathered.split();
+        let Ok(runtime) = Handle::try_current() else { return };
+        match mem::replace(&mut self.file, Stage::Gone) {
+            Stage::Gone => {}
+            Stage::Resting(open) => drop(runtime.spawn_blocking(move || put_away(open, &last))),
+            Stage::Writing(writing) => drop(runtime.spawn(async move {
+                if let Ok(Ok(open)) = writing.await {
+                    drop(tokio::task::spawn_blocking(move || put_away(open, &last)));
+                }
+            })),
         }
     }
+}
+
+fn put_away(open: Box<Open>, last: &[u8]) -> Result<()> {
+    let (mut arriving, turn) = *open;
+    let appended = arriving.append(last);
+    drop(arriving);
+    drop(turn);
+    appended
 }
 
 /// Bytes that are gathered before they are handed to a thread that writes and hashes them.
