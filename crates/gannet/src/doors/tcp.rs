@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// Listens at each of `hosts`, or at this machine's own two addresses if there are none, on one
@@ -75,8 +77,19 @@ fn listen_at_all(
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    notice_the_dead(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Lets the connections that come from this socket be probed while nothing is sent: a peer that
+/// lost its power or its network says no farewell, and a lock is held for it.
+fn notice_the_dead(socket: &TcpSocket) -> io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(socket, 4)?;
+    Ok(())
 }
 
 /// Whether there is no such address, rather than somebody at it.
@@ -101,6 +114,17 @@ mod tests {
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
         let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
         assert!(addresses.into_iter().all(|address| address.ip().is_loopback()));
+    }
+
+    #[tokio::test]
+    async fn connections_notice_that_their_peer_died() {
+        let listeners = listen(&["127.0.0.1".to_owned()], 0).await.unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let (_client, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listeners[0].accept());
+        let (stream, _) = accepted.unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_secs(60));
     }
 
     #[tokio::test]
