@@ -84,28 +84,13 @@ impl SharedLock {
     }
 
     fn beside(site: &Site, object: Object, until: Option<WallTime>) -> Result<Option<Self>> {
-        let path = object.beside(LOCK);
-        for _ in 0..TRIES_MAX {
-            let lock = with_thawed_dir(object.dir(), site.settings(), || {
-                open_lock(&path, Sharing::Shared, Acquire::Try, site.settings())
-            });
-            let lock = match lock {
-                Ok(Some(lock)) => lock,
-                Ok(None) => return Ok(None),
-                Err(error) if vanished(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            if !lock.is_sane() {
-                continue; // somebody removed the lock file after we opened it
-            }
-            let mine = match until {
-                Some(until) => Some(retain(site, &object, until)?),
-                None => None,
-            };
-            let kind = Kind::Beside { mine };
-            return Ok(Some(Self { lock, kind, object, site: site.clone() }));
-        }
-        Ok(None)
+        let Some(lock) = lock_beside(site, &object, Sharing::Shared)? else { return Ok(None) };
+        let mine = match until {
+            Some(until) => Some(retain(site, &object, until)?),
+            None => None,
+        };
+        let kind = Kind::Beside { mine };
+        Ok(Some(Self { lock, kind, object, site: site.clone() }))
     }
 
     fn on_object(site: &Site, object: Object) -> Result<Option<Self>> {
@@ -148,6 +133,9 @@ impl SharedLock {
             take_back_retention(&site, &object, now)?;
             remove_if_exists(&path)
         });
+        if object.metadata()?.is_none() {
+            object.prune(site.settings()); // whoever removed the content met our lock file there
+        }
         match done {
             Err(error) if vanished(&error) => Ok(()),
             done => done,
@@ -171,38 +159,18 @@ impl RemovalLock {
         if retained(&object, now)? {
             return Ok(None);
         }
-        let path = object.beside(LOCK);
-        for _ in 0..TRIES_MAX {
-            let lock = with_thawed_dir(object.dir(), site.settings(), || {
-                open_lock(&path, Sharing::Exclusive, Acquire::Try, site.settings())
-            });
-            let lock = match lock {
-                Ok(Some(lock)) => lock,
-                Ok(None) => return Ok(None),
-                Err(error) if vanished(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            if !lock.is_sane() {
-                continue;
-            }
-            let locked = Self {
-                lock: Some(lock),
-                _sentinal: None,
-                beside: true,
-                object,
-                site: site.clone(),
-            };
-            // Whoever retained the content between the first look and the lock is safe too.
-            if retained(&locked.object, now)? {
-                return Ok(None);
-            }
-            with_thawed_dir(locked.object.dir(), site.settings(), || {
-                remove_if_exists(&locked.object.beside(RETENTION))?;
-                remove_if_exists(&locked.object.beside(RETENTION_LOCK))
-            })?;
-            return Ok(Some(locked));
+        let Some(lock) = lock_beside(site, &object, Sharing::Exclusive)? else { return Ok(None) };
+        let locked =
+            Self { lock: Some(lock), _sentinal: None, beside: true, object, site: site.clone() };
+        // Whoever retained the content between the first look and the lock is safe too.
+        if retained(&locked.object, now)? {
+            return Ok(None);
         }
-        Ok(None)
+        with_thawed_dir(locked.object.dir(), site.settings(), || {
+            remove_if_exists(&locked.object.beside(RETENTION))?;
+            remove_if_exists(&locked.object.beside(RETENTION_LOCK))
+        })?;
+        Ok(Some(locked))
     }
 
     fn on_object(site: &Site, object: Object) -> Result<Option<Self>> {
@@ -362,6 +330,25 @@ fn write_retention(site: &Site, object: &Object, until: WallTime) -> Result<()> 
     Temporary::write(until.to_string().as_bytes(), site.settings())?
         .move_to(&object.beside(RETENTION))?;
     sync_dir(object.dir())
+}
+
+/// Locks the file beside the object, without waiting. `None`: somebody has it in a way that
+/// excludes ours, or the object is gone.
+fn lock_beside(site: &Site, object: &Object, sharing: Sharing) -> Result<Option<LockFile>> {
+    let path = object.beside(LOCK);
+    for _ in 0..TRIES_MAX {
+        let lock = with_thawed_dir(object.dir(), site.settings(), || {
+            open_lock(&path, sharing, Acquire::Try, site.settings())
+        });
+        match lock {
+            Ok(Some(lock)) if lock.is_sane() => return Ok(Some(lock)),
+            Ok(Some(_)) => {} // somebody removed the lock file after we opened it
+            Ok(None) => return Ok(None),
+            Err(error) if vanished(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Holds the repository at version 8 or 9 while content is locked.
