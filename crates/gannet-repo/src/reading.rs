@@ -185,4 +185,4 @@ fn read_ahead(
 /// Bytes read together with opening: most small contents are whole then.
 const FIRST_BYTES: usize = 64 * 1024;
 /// Bytes read at a time. Two such pieces are in memory for each content on its way.
-const STEP_BYTES: usize = 256 * 1024;
+const STEP_BYTES: usize = 128 * 1024;

@@ -53,10 +53,9 @@ impl Current {
         if known.settings().is_current() {
             return Ok(known);
         }
-        let settings =
-            Settings::read(&self.path).map_err(|error| Error::Unsupported(error.to_string()))?;
+        let settings = Settings::read(&self.path).map_err(|error| unusable(error.to_string()))?;
         if settings.uuid != self.uuid {
-            return Err(Error::Unsupported(format!(
+            return Err(unusable(format!(
                 "`{}` is another repository now: its uuid is {}",
                 self.path.display(),
                 settings.uuid
@@ -118,4 +117,9 @@ impl Site {
         }
         Ok(())
     }
+}
+
+/// The repository changed in a way that leaves nothing to be served.
+fn unusable(why: String) -> Error {
+    Error::Git { doing: "use the repository", why }
 }

@@ -116,7 +116,12 @@ impl Doorman {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let Some(tls) = &self.tls else { return self.http.serve(stream, stop).await };
-        match timeout(self.handshake_max, tls::greet(tls, stream)).await {
+        let mut stopping = stop.clone();
+        let greeted = tokio::select! {
+            greeted = timeout(self.handshake_max, tls::greet(tls, stream)) => greeted,
+            _ = stopping.wait_for(|&stop| stop) => return,
+        };
+        match greeted {
             Ok(Ok(tls::Greeted::Secure(stream))) => self.http.serve(*stream, stop).await,
             Ok(Ok(tls::Greeted::Plain(stream))) => say_goodbye(stream, SPEAK_TLS).await,
             Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),

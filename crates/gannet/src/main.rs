@@ -47,8 +47,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn runtime(cpus: Option<NonZeroUsize>) -> Result<Runtime, Failure> {
-    let cpus = cpus.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+fn runtime(cpus: Option<u16>) -> Result<Runtime, Failure> {
+    let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let cpus = cpus.map_or_else(processors, usize::from);
     Builder::new_multi_thread()
         .worker_threads(cpus)
         .max_blocking_threads(cpus + DISK_THREADS)

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use gannet_core::Uuid;
 use gannet_net::serve::http::{HttpDoor, Limits};
 use gannet_repo::{InitOptions, create};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -71,7 +71,7 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
     let (listeners, ready) = listen(serve, scheme).await?;
     let uuids = uuids(&plan.grounds.named).await?;
     let ready = ready.with_repositories(&uuids, &plan.grounds);
-    allow_many_files();
+    let files = allow_many_files();
 
     let house = House::new(plan.grounds, Arc::new(Disk), plan.access);
     house.look_around();
@@ -90,8 +90,9 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
 
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let header_timeout = seconds(serve.limits.header_timeout);
-    let http = HttpDoor::new(Arc::new(house.clone()), limits(serve)).below(&serve.listen.base_path);
-    let connections_max = serve.limits.max_connections.get();
+    let connections_max = affordable(serve.limits.max_connections.get(), files);
+    let limits = limits(serve, connections_max);
+    let http = HttpDoor::new(Arc::new(house.clone()), limits).below(&serve.listen.base_path);
     let doorman = Doorman::new(http, plan.tls, connections_max, header_timeout);
     let (stop, stopping) = watch::channel(false);
     let attend = |listener| doorman.clone().attend(listener, stopping.clone());
@@ -260,27 +261,38 @@ async fn uuids(named: &[PathBuf]) -> Result<Vec<Uuid>, Failure> {
     Ok(uuids)
 }
 
-/// Raises the number of files that may be open to what the system allows: each connection needs
-/// one, and each transfer a few.
-fn allow_many_files() {
+/// Raises the number of files that may be open to what the system allows, and returns it.
+fn allow_many_files() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return;
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, ..limit };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.current = limit.maximum,
+            Err(error) => tracing::debug!(%error, "cannot raise the limit of open files"),
+        }
     }
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "cannot raise the limit of open files");
-    }
+    limit.current
 }
 
-fn limits(serve: &Serve) -> Limits {
+/// As many of `wanted` as there can be if so many files may be open: a connection needs one, and
+/// what it transfers another two.
+fn affordable(wanted: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return wanted };
+    let most = usize::try_from(files.saturating_sub(FILES_APART) / 3).unwrap_or(wanted).max(1);
+    if wanted > most {
+        tracing::warn!("only {files} files may be open: {most} connections instead of {wanted}");
+    }
+    wanted.min(most)
+}
+
+fn limits(serve: &Serve, connections_max: usize) -> Limits {
     let limits = &serve.limits;
     let locks_max = limits.lockedfiles.get();
     Limits {
         header_seconds_max: limits.header_timeout,
         idle_seconds_max: limits.idle_timeout,
-        requests_max: limits.max_requests.get(),
-        connections_max: limits.max_connections.get(),
+        requests_max: limits.max_requests.get().min(connections_max),
+        connections_max,
         locks_max,
         locks_per_client_max: locks_max.min(50).max(locks_max / 2),
         ..Limits::default()
@@ -311,6 +323,9 @@ impl Signals {
         }
     }
 }
+
+/// Files for what is always there, and for those who are turned away.
+const FILES_APART: u64 = 128;
 
 const NO_REPOSITORY: &str = "\
 there is no git repository here: name one, or --directory, or create one with \

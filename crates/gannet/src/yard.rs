@@ -105,6 +105,6 @@ impl Flush for Repo {
 fn broken(error: OpenError) -> Error {
     match error {
         OpenError::Failed(error) => error,
-        other => Error::Unsupported(other.to_string()),
+        other => Error::Git { doing: "open the repository", why: other.to_string() },
     }
 }

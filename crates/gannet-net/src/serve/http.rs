@@ -174,6 +174,7 @@ impl HttpDoor {
     {
         let limits = &self.shared.limits;
         let pace = Pace::new(limits);
+        let own_pace = Arc::clone(&pace);
         let mut io = Paced::new(io, Arc::clone(&pace));
         let Ok(_permit) = Arc::clone(&self.shared.connections).try_acquire_owned() else {
             pace.leave_unread();
@@ -205,11 +206,13 @@ impl HttpDoor {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
+            // Whoever has said all may close that direction, and still wants the reply.
+            .half_close(true)
             .max_buf_size(BUFFER_BYTES_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(limits.idle())
+            // No pings: behind megabytes on their way to a slow reader they come back too late.
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEADERS_BYTES_MAX);
         let connection = builder.serve_connection(TokioIo::new(io), service);
@@ -228,6 +231,9 @@ impl HttpDoor {
                 Some(()) = running.next() => {}
                 () = requested(&mut stop), if !stopping => {
                     stopping = true;
+                    if own_pace.is_waiting() {
+                        return; // for a request that nobody will answer
+                    }
                     connection.as_mut().graceful_shutdown();
                 }
             }

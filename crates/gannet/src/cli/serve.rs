@@ -127,8 +127,8 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) stop_timeout: u32,
     /// Threads that run at once [default: one per processor].
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) cpus: Option<NonZeroUsize>,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) cpus: Option<u16>,
 }
 
 /// Options of `git annex p2phttp` that are accepted and change nothing.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// Listens at each of `hosts`, or at this machine's own two addresses if there are none, on one
@@ -77,18 +77,24 @@ fn listen_at_all(
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
-    notice_the_dead(&socket)?;
+    prepare(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Lets the connections that come from this socket be probed while nothing is sent: a peer that
-/// lost its power or its network says no farewell, and a lock is held for it.
-fn notice_the_dead(socket: &TcpSocket) -> io::Result<()> {
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15))?;
-    sockopt::set_tcp_keepcnt(socket, 4)?;
+/// Sets what the connections that come from this socket inherit.
+fn prepare(socket: &TcpSocket) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    // A peer that lost its power or its network says no farewell, and a lock is held for it.
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    socket.set_tcp_keepalive(&probes)?;
+    // Else the system takes megabytes at once, and tells of a slow reader's progress only when a
+    // third of them is gone: that would look like none at all.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     Ok(())
 }
 
@@ -100,6 +106,8 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 const BACKLOG: u32 = 1024;
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 const PICKS_MAX: u32 = 16;
 
 #[cfg(test)]
@@ -117,14 +125,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_notice_that_their_peer_died() {
+    async fn connections_inherit_what_the_socket_has() {
         let listeners = listen(&["127.0.0.1".to_owned()], 0).await.unwrap();
         let address = listeners[0].local_addr().unwrap();
         let (_client, accepted) =
             tokio::join!(tokio::net::TcpStream::connect(address), listeners[0].accept());
         let (stream, _) = accepted.unwrap();
-        assert!(sockopt::socket_keepalive(&stream).unwrap());
-        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_secs(60));
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES_MAX);
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use gannet_core::{
 };
 use gannet_wire::http::{Action, Call, DATA_LENGTH, Head, JSON, Login, Reply, Routes, Version};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
 use hyper::rt::Executor;
 use hyper::{Method, Request, Response, StatusCode};
@@ -80,6 +82,7 @@ impl Visit {
 
     /// Judges in the order of p2p-http §1: request, repository, rights; then acts.
     async fn respond(&self, request: &Parts, body: &RequestBody) -> Result<Draft, Fault> {
+        check_framing(request)?;
         let call = self.routes.read(Head {
             method: request.method.as_str(),
             path: request.uri.path().as_bytes(),
@@ -224,6 +227,21 @@ impl Draft {
     fn text(head: Response<()>, text: String) -> Self {
         let segments = vec![Segment::Text(Bytes::from(text))];
         Self { head, segments, sized: true, permit: None }
+    }
+}
+
+/// Refuses a head on which two servers could disagree: one without a host, and one whose body is
+/// encoded in a way that is not undone here (RFC 9112 §3.2, §6.1).
+fn check_framing(request: &Parts) -> Result<(), Fault> {
+    if request.version == hyper::Version::HTTP_11 && !request.headers.contains_key(HOST) {
+        return Err(Fault::new(StatusCode::BAD_REQUEST, "no Host header"));
+    }
+    let mut encodings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if plain(only) => Ok(()),
+        _ => Err(Fault::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding but chunked")),
     }
 }
 

@@ -67,12 +67,20 @@ impl Fault {
             Error::Unsupported(_) => {
                 (StatusCode::NOT_IMPLEMENTED, "this repository cannot do that")
             }
+            Error::Disk { source, .. } if out_of_files(source) => {
+                return Self::overloaded("too many files are open");
+            }
             Error::Disk { .. } | Error::Git { .. } | Error::Command { .. } | Error::Internal(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong in the server")
             }
         };
         Self::new(status, text)
     }
+}
+
+/// Whether the process, or the system, can open no more files just now (`EMFILE`, `ENFILE`).
+fn out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl From<Refusal> for Fault {

@@ -74,6 +74,11 @@ impl Pace {
         self.state().unread = true;
     }
 
+    /// Whether no request is being answered.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state().busy == 0
+    }
+
     fn heard(&self) {
         let mut state = self.state();
         state.heard = true;

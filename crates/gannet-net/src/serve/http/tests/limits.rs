@@ -145,10 +145,13 @@ async fn stopping_finishes_what_is_under_way() {
     let (mut idle, idle_task) = scene.connect_with(1 << 16);
     assert_eq!(idle.ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
     let (_fresh, fresh_task) = scene.connect_with(1 << 16);
+    let (mut halting, halting_task) = scene.connect_with(1 << 16);
+    halting.send(b"GET / HT").await;
     pass(1).await;
     scene.stop.send(true).unwrap();
     let begun = Instant::now();
     fresh_task.await.unwrap();
+    halting_task.await.unwrap();
     idle_task.await.unwrap();
     assert!(idle.closed().await);
     let reply = busy.reply().await;

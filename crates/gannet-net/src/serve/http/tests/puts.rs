@@ -31,6 +31,40 @@ async fn a_body_may_be_framed_either_way() {
 }
 
 #[tokio::test]
+async fn whoever_closes_after_the_last_byte_still_gets_the_reply() {
+    use tokio::io::AsyncWriteExt;
+    let scene = Scene::new();
+    let mut client = scene.connect();
+    client.begin(&post(4, "put", "WORM--a"), &[LEN_10], b"0123456789").await;
+    client.io.shutdown().await.unwrap();
+    assert_eq!(client.reply().await.text(), STORED);
+    let mut client = scene.connect();
+    client.begin(&post(4, "checkpresent", "WORM--a"), &[], b"").await;
+    client.io.shutdown().await.unwrap();
+    assert_eq!(client.reply().await.text(), "{\"present\":true}");
+}
+
+#[tokio::test]
+async fn heads_that_two_servers_could_read_differently_are_refused() {
+    let scene = Scene::new();
+    for coding in ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        let header = format!("Transfer-Encoding: {coding}");
+        let mut client = scene.connect();
+        client.begin(&post(4, "put", "WORM--a"), &[LEN_10, &header], b"").await;
+        client.chunk(b"0123456789").await;
+        client.chunk(b"").await;
+        let reply = client.reply().await;
+        assert_eq!(reply.status, 501, "{coding}: {}", reply.text());
+        assert_eq!(scene.fake.has("WORM--a"), None);
+    }
+    let mut client = scene.connect();
+    let request = post(4, "checkpresent", "WORM--a");
+    client.send(format!("{request} HTTP/1.1\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.text().as_str()), (400, "no Host header\n"));
+}
+
+#[tokio::test]
 async fn the_length_is_required_and_a_number() {
     let scene = Scene::new();
     let mut client = scene.connect();
