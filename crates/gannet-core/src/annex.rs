@@ -54,7 +54,8 @@ pub trait Annex: fmt::Display + Send + Sync + 'static {
 
     /// Tells how many bytes of `key` an earlier, broken [`put`](Self::put) left here.
     ///
-    /// Has no side effect. A later `put` may start at that offset, or at any lower one.
+    /// Changes nothing, except that content which is here and was never recorded is recorded. A
+    /// later `put` may start at that offset, or at any lower one.
     ///
     /// # Errors
     /// When the place cannot tell, or would not accept the key at all.

@@ -46,7 +46,7 @@ pub enum Unstorable {
     #[error("it contains a NUL or a newline")]
     ControlBytes,
     /// Its file name would be too long.
-    #[error("its file name has more than {} bytes", Key::FILE_NAME_BYTES_MAX)]
+    #[error("its file name, or that of its log, is too long for a disk")]
     LongFileName,
     /// Its file name begins with `_`, which the journal cannot express.
     #[error("its name begins with `_`")]
@@ -58,6 +58,9 @@ impl Key {
     pub const EXTENSION_BYTES_MAX: usize = 64;
     /// Longest file name in bytes that can be stored: derived names are up to 13 longer.
     pub const FILE_NAME_BYTES_MAX: usize = 240;
+    /// What a log's name in the journal has beside the key: `fff_fff_` and `.log`. Each `_`
+    /// of the key stands there twice (repository §7.3).
+    const JOURNAL_BYTES_ADDED: usize = 12;
 
     /// Reads a key as git-annex writes it, and brings it into canonical form: numbers lose their
     /// leading zeros.
@@ -208,7 +211,10 @@ impl Key {
         if self.text[0] == b'_' {
             return Err(Unstorable::Underscore);
         }
-        if self.file_name().len() > Self::FILE_NAME_BYTES_MAX {
+        let name = self.file_name();
+        let underscores = name.iter().filter(|&&byte| byte == b'_').count();
+        let journal_name = name.len() + underscores + Self::JOURNAL_BYTES_ADDED;
+        if name.len() > Self::FILE_NAME_BYTES_MAX || journal_name > 255 {
             return Err(Unstorable::LongFileName);
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::durable::remove_if_exists;
 use crate::objects::{Object, file_name, prefixed_name};
 use crate::permissions::{make_dirs, protect_object, share_file, tell_frozen, with_thawed_dir};
 use crate::site::Site;
-use crate::transfer::{TransferLock, check_space};
+use crate::transfer::{self, TransferLock, check_space};
 
 /// What a put has to say before its first byte.
 pub(crate) struct Announcement<'a> {
@@ -213,6 +213,7 @@ pub(crate) fn held(site: &Site, key: &Key) -> Result<u64> {
 ///
 /// Those that another process is receiving right now are left alone.
 pub(crate) fn recover(site: &Site, now: WallTime) {
+    transfer::clear_stale(site);
     let Ok(entries) = fs::read_dir(private_dir(site)) else { return };
     for entry in entries.flatten() {
         use std::os::unix::ffi::OsStrExt;
@@ -271,12 +272,15 @@ impl Partial {
     fn open(&self, site: &Site) -> Result<File> {
         let path = &self.path;
         let failed = |error| Error::disk("open", path, error);
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.permissions().mode() & 0o600 != 0o600 => {
-                let mode = metadata.permissions().mode() & 0o7777 | 0o600;
-                fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
+        let adopted = fs::symlink_metadata(path);
+        if let Ok(metadata) = &adopted
+            && metadata.permissions().mode() & 0o600 != 0o600
+        {
+            let mode = metadata.permissions().mode() & 0o7777 | 0o600;
+            // In a shared repository it may belong to somebody else; then opening it will tell.
+            if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+                tracing::debug!("cannot change the mode of {}: {error}", path.display());
             }
-            _ => {}
         }
         let file = File::options()
             .read(true)
@@ -286,7 +290,9 @@ impl Partial {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(path)
             .map_err(failed)?;
-        share_file(path, site.settings()).map_err(failed)?;
+        if adopted.is_err() {
+            share_file(path, site.settings()).map_err(failed)?;
+        }
         Ok(file)
     }
 }
@@ -319,10 +325,7 @@ fn move_into_place(from: &Path, object: &Object, site: &Site) -> Result<()> {
         let moved = with_thawed_dir(object.dir(), site.settings(), || {
             fs::rename(from, object.path())
                 .map_err(|error| Error::disk("rename a finished file to", object.path(), error))?;
-            // The content is here now, whatever the hook thinks of it.
-            if let Err(error) = tell_frozen(object.path(), site.settings()) {
-                tracing::warn!("{}", error.chain());
-            }
+            tell_frozen(object.path(), site.settings());
             Ok(())
         });
         match moved {

@@ -33,10 +33,20 @@ pub(crate) fn commit_journal(settings: &Settings, git: &Git, clock: &dyn Clock) 
     }
     // A hook may take its time, so it is asked before the lock is taken.
     let message = message(settings);
-    let lock = journal::lock(settings)?;
-    let session = git.session()?;
-    let committed = commit_locked(settings, &session, clock, &journal, &message)?;
-    drop(lock);
+    let mut committed = 0;
+    let mut after = None;
+    loop {
+        // Between two parts of a large journal others get their turn with the lock.
+        let lock = journal::lock(settings)?;
+        let mut files = journal.list()?;
+        files.retain(|(file, _)| after.as_ref().is_none_or(|after| file > after));
+        files.truncate(FILES_AT_ONCE);
+        let Some((last, _)) = files.last() else { break };
+        after = Some(last.clone());
+        let session = git.session()?;
+        committed += commit_locked(settings, &session, clock, &journal, &files, &message)?;
+        drop(lock);
+    }
     if committed > 0 {
         after_update(settings);
     }
@@ -72,18 +82,15 @@ fn commit_locked(
     session: &Session,
     clock: &dyn Clock,
     journal: &Journal<'_>,
+    files: &[(PathBuf, Vec<u8>)],
     message: &str,
 ) -> Result<usize> {
-    let files = journal.list()?;
-    if files.is_empty() {
-        return Ok(0);
-    }
     let mut tip = ensure(settings, session, clock)?;
     for _ in 0..TRIES_MAX {
         let now = clock.wall();
         let mut draft = session.draft(Some(tip))?;
         let mut included = Vec::with_capacity(files.len());
-        for (file, path) in &files {
+        for (file, path) in files {
             let Some(journaled) = journal.read(path)? else { continue };
             let committed = match session.find(tip, path)? {
                 Found::Blob(committed) => committed,
@@ -176,3 +183,5 @@ fn moving(tries: u32) -> Error {
 
 const CREATED: &str = "branch created";
 const TRIES_MAX: u32 = 50;
+/// How many files of the journal are committed before others get a turn: a second or so.
+const FILES_AT_ONCE: usize = 1000;

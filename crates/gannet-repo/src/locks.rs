@@ -6,11 +6,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use gannet_core::{Error, Key, Result, Timestamp, WallTime};
 
 use crate::durable::{Temporary, remove_if_exists};
-use crate::lockfile::{Acquire, LockFile, Sharing};
+use crate::lockfile::{self, Acquire, LockFile, Sharing};
 use crate::objects::{Object, Vouched, sync_dir};
 use crate::permissions::with_thawed_dir;
 use crate::settings::Settings;
@@ -131,7 +132,9 @@ impl SharedLock {
                 return Ok(());
             }
             take_back_retention(&site, &object, now)?;
-            remove_if_exists(&path)
+            remove_if_exists(&path)?;
+            site.retentions().settled(&object);
+            Ok(())
         });
         if object.metadata()?.is_none() {
             object.prune(site.settings()); // whoever removed the content met our lock file there
@@ -277,9 +280,14 @@ impl Retentions {
         all.entry(object.path().to_owned()).or_default().push(retention);
     }
 
-    /// What of the retention `written` somebody still counts on.
+    /// Forgets what was released: the retention on the disk does not hold it any more.
+    fn settled(&self, object: &Object) {
+        self.lock().remove(object.path());
+    }
+
+    /// What of the retention `written` somebody still counts on. Asking twice gives the same.
     fn still_counted_on(&self, object: &Object, written: WallTime) -> Option<WallTime> {
-        let mut released = self.lock().remove(object.path()).unwrap_or_default();
+        let mut released = self.lock().get(object.path()).cloned().unwrap_or_default();
         let mut counted_on = Some(written);
         while let Some(until) = counted_on {
             let Some(at) = released.iter().position(|retention| retention.until == until) else {
@@ -332,7 +340,27 @@ fn write_retention(site: &Site, object: &Object, until: WallTime) -> Result<()> 
     sync_dir(object.dir())
 }
 
-/// Locks the file beside the object, without waiting. `None`: somebody has it in a way that
+/// Tells whether somebody has locked the content for removal. Whoever just releases a lock looks
+/// the same for a moment, so it is looked at more than once.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn being_removed(site: &Site, object: &Object) -> Result<bool> {
+    let path = match site.settings().version.locks_the_object() {
+        true => object.path().to_owned(),
+        false => object.beside(LOCK),
+    };
+    for _ in 0..TRIES_MAX {
+        match lockfile::probe(&path, Sharing::Shared) {
+            Ok(None) => return Ok(false),
+            Ok(Some(_)) => std::thread::sleep(PAUSE),
+            Err(error) => return Err(Error::disk("examine the lock", path, error)),
+        }
+    }
+    Ok(true)
+}
+
+/// Locks the file beside the object, waiting only for a moment. `None`: somebody has it in a way that
 /// excludes ours, or the object is gone.
 fn lock_beside(site: &Site, object: &Object, sharing: Sharing) -> Result<Option<LockFile>> {
     let path = object.beside(LOCK);
@@ -343,7 +371,8 @@ fn lock_beside(site: &Site, object: &Object, sharing: Sharing) -> Result<Option<
         match lock {
             Ok(Some(lock)) if lock.is_sane() => return Ok(Some(lock)),
             Ok(Some(_)) => {} // somebody removed the lock file after we opened it
-            Ok(None) => return Ok(None),
+            // Whoever releases a lock has it exclusively for a moment.
+            Ok(None) => std::thread::sleep(PAUSE),
             Err(error) if vanished(&error) => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -355,7 +384,9 @@ fn lock_beside(site: &Site, object: &Object, sharing: Sharing) -> Result<Option<
 fn lock_sentinal(site: &Site) -> Result<LockFile> {
     let path = site.annex().join("sentinal");
     let lock = open_lock(&path, Sharing::Shared, Acquire::Try, site.settings())?;
-    lock.ok_or_else(|| Error::Unsupported("the repository is being upgraded".to_owned()))
+    // An upgrade that was quicker than this lock has made the object the wrong thing to lock.
+    lock.filter(|_| site.settings().is_current())
+        .ok_or_else(|| Error::Unsupported("the repository is being upgraded".to_owned()))
 }
 
 fn open_lock(
@@ -382,3 +413,5 @@ const RETENTION: &str = ".rtm";
 const RETENTION_LOCK: &str = ".rtl";
 /// How often a lock file that was removed under our hands is opened anew.
 const TRIES_MAX: u32 = 20;
+/// How long to wait between two tries: 50 milliseconds in all.
+const PAUSE: Duration = Duration::from_micros(2500);

@@ -97,14 +97,13 @@ impl Object {
             .map_err(|error| Error::disk("make the directory", &self.dir, error))
     }
 
-    /// Syncs the directory of the object and those above it, up to `objects/`, so that the entry
+    /// Syncs the directory of the object and those above it, up to that which has `objects/`, so that the entry
     /// survives a crash.
     ///
     /// # Errors
     /// When the disk refuses.
     pub(crate) fn sync_dirs(&self, annex: &Path) -> Result<()> {
-        let top = annex.join("objects");
-        for dir in self.dir.ancestors().take_while(|dir| dir.starts_with(&top)) {
+        for dir in self.dir.ancestors().take_while(|dir| dir.starts_with(annex)) {
             sync_dir(dir)?;
         }
         Ok(())
@@ -132,7 +131,7 @@ impl Object {
 /// changes.
 #[derive(Default)]
 pub(crate) struct Vouched {
-    proven: Mutex<HashMap<Key, Inode>>,
+    known: Mutex<HashMap<Key, (Inode, bool)>>,
 }
 
 /// What tells one state of a file from another.
@@ -181,24 +180,26 @@ impl Vouched {
         if !could_be_modified(metadata, settings) {
             return Ok(true);
         }
-        let inode = Inode::of(metadata);
-        if self.lock().get(key) == Some(&inode) {
-            return Ok(true);
-        }
-        let Some(file) = object.open()? else { return Ok(false) };
-        if !hashes_right(key, file).map_err(|error| Error::disk("read", object.path(), error))? {
+        if key.size().is_some_and(|size| size != metadata.len()) {
             return Ok(false);
         }
-        let mut proven = self.lock();
-        if proven.len() >= VOUCHED_MAX {
-            proven.clear();
+        let inode = Inode::of(metadata);
+        if let Some((_, right)) = self.lock().get(key).filter(|(known, _)| *known == inode) {
+            return Ok(*right);
         }
-        proven.insert(key.clone(), inode);
-        Ok(true)
+        let Some(file) = object.open()? else { return Ok(false) };
+        let right =
+            hashes_right(key, file).map_err(|error| Error::disk("read", object.path(), error))?;
+        let mut known = self.lock();
+        if known.len() >= VOUCHED_MAX {
+            known.clear();
+        }
+        known.insert(key.clone(), (inode, right));
+        Ok(right)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Inode>> {
-        self.proven.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Inode, bool)>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use gannet_core::{Error, Result};
 
@@ -37,7 +38,8 @@ fn share_dir(path: &Path, settings: &Settings) -> io::Result<()> {
     let mode = mode_of(path)?;
     match settings.shared {
         Shared::Umask => Ok(()),
-        Shared::Group | Shared::All => set_mode(path, mode | 0o070),
+        Shared::Group => set_mode(path, mode | 0o070),
+        Shared::All => set_mode(path, mode | 0o075),
         Shared::Octal(octal) => set_mode(path, dir_mode(octal)),
     }
 }
@@ -50,7 +52,8 @@ pub(crate) fn share_file(path: &Path, settings: &Settings) -> io::Result<()> {
     let mode = mode_of(path)?;
     match settings.shared {
         Shared::Umask => Ok(()),
-        Shared::Group | Shared::All => set_mode(path, mode | 0o060),
+        Shared::Group => set_mode(path, mode | 0o060),
+        Shared::All => set_mode(path, mode | 0o064),
         Shared::Octal(octal) => set_mode(path, octal & 0o666),
     }
 }
@@ -68,11 +71,8 @@ pub(crate) fn protect_object(path: &Path, settings: &Settings) -> Result<()> {
 }
 
 /// Tells the freeze hook that an object has been protected.
-///
-/// # Errors
-/// When the hook fails.
-pub(crate) fn tell_frozen(path: &Path, settings: &Settings) -> Result<()> {
-    run_on_path(settings, Hook::FreezeContent, path)
+pub(crate) fn tell_frozen(path: &Path, settings: &Settings) {
+    tell(Hook::FreezeContent, path, settings);
 }
 
 /// Lets an object be written or removed, then tells the thaw hook.
@@ -84,7 +84,8 @@ pub(crate) fn thaw_object(path: &Path, settings: &Settings) -> Result<()> {
         let done = mode_of(path).and_then(|mode| set_mode(path, mode | writable(settings)));
         judge(done, path, settings)?;
     }
-    run_on_path(settings, Hook::ThawContent, path)
+    tell(Hook::ThawContent, path, settings);
+    Ok(())
 }
 
 /// Runs `work`, which changes entries of the key directory `dir`, with that directory writable,
@@ -107,6 +108,7 @@ pub(crate) fn with_thawed_dir<T>(
                 if source.kind() == io::ErrorKind::PermissionDenied && tries < TRIES_MAX =>
             {
                 tries += 1;
+                std::thread::sleep(PAUSE);
             }
             outcome => break outcome,
         }
@@ -129,7 +131,8 @@ pub(crate) fn thaw_dir(dir: &Path, settings: &Settings) -> Result<()> {
             Err(error) => return Err(Error::disk("read the mode of", dir, error)),
         }
     }
-    run_on_path(settings, Hook::ThawContent, dir)
+    tell(Hook::ThawContent, dir, settings);
+    Ok(())
 }
 
 /// Protects a key directory again. An absent directory is none of its business.
@@ -143,7 +146,15 @@ pub(crate) fn freeze_dir(dir: &Path, settings: &Settings) -> Result<()> {
             Err(error) => return Err(Error::disk("read the mode of", dir, error)),
         }
     }
-    run_on_path(settings, Hook::FreezeContent, dir)
+    tell(Hook::FreezeContent, dir, settings);
+    Ok(())
+}
+
+/// Runs a hook. What it thinks of it is noted, and changes nothing, as in git-annex.
+fn tell(hook: Hook, path: &Path, settings: &Settings) {
+    if let Err(error) = run_on_path(settings, hook, path) {
+        tracing::warn!("{}", error.chain());
+    }
 }
 
 /// The mode of an object that is protected against writing.
@@ -165,7 +176,8 @@ fn frozen_object(mode: u32, settings: &Settings) -> u32 {
 fn frozen_dir(mode: u32, shared: Shared) -> u32 {
     match shared {
         Shared::Umask => mode & !WRITE | 0o500,
-        Shared::Group | Shared::All => mode | 0o070,
+        Shared::Group => mode | 0o070,
+        Shared::All => mode | 0o075,
         Shared::Octal(octal) => dir_mode(octal) & !WRITE,
     }
 }
@@ -212,4 +224,6 @@ fn set_mode_if(path: &Path, old: u32, new: u32) -> io::Result<()> {
 /// All write bits.
 const WRITE: u32 = 0o222;
 /// How often a change is tried again when another process protects the directory in between.
-const TRIES_MAX: u32 = 10;
+const TRIES_MAX: u32 = 20;
+/// How long to wait between two tries.
+const PAUSE: Duration = Duration::from_millis(2);

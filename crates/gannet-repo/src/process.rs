@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use gannet_core::{Error, Result};
 
@@ -97,23 +99,47 @@ impl std::fmt::Display for Program {
     }
 }
 
-/// Both outputs are read at once, for a program that fills one pipe would wait for ever.
+/// Both outputs are read at once, for a program that fills one pipe would wait for ever. A program
+/// may leave children behind that keep the pipes open: they are not waited for.
 fn run(mut command: Command) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
     let mut child = command.spawn()?;
-    let stderr = child.stderr.take();
-    let complaint = std::thread::spawn(move || stderr.map(keep_start).transpose());
-    let output = child.stdout.take().map(keep_start).transpose();
+    let output = child.stdout.take().map(read_aside);
+    let complaint = child.stderr.take().map(read_aside);
     let status = child.wait()?;
-    let complaint = complaint.join().unwrap_or(Ok(None))?;
-    Ok((status, output?.unwrap_or_default(), complaint.unwrap_or_default()))
+    let read = |aside: Option<Receiver<Vec<u8>>>| -> Vec<u8> {
+        let Some(aside) = aside else { return Vec::new() };
+        let mut start = Vec::new();
+        while let Ok(piece) = aside.recv_timeout(LAST_WORDS_MAX) {
+            start.extend_from_slice(&piece);
+        }
+        start
+    };
+    Ok((status, read(output), read(complaint)))
 }
 
-/// Reads to the end, and keeps the first bytes only.
-fn keep_start(mut pipe: impl Read) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    pipe.by_ref().take(OUTPUT_BYTES_MAX).read_to_end(&mut start)?;
-    io::copy(&mut pipe, &mut io::sink())?;
-    Ok(start)
+/// Reads a pipe to its end on a thread of its own, and passes on the first bytes.
+fn read_aside(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (pieces, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut left = OUTPUT_BYTES_MAX;
+        let mut buffer = vec![0; 8192];
+        loop {
+            match pipe.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(len) => {
+                    let kept = len.min(left);
+                    left -= kept;
+                    // Whoever has heard enough is gone; the pipe is emptied all the same.
+                    if kept > 0 && pieces.send(buffer[..kept].to_vec()).is_err() {
+                        left = 0;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    });
+    receiver
 }
 
 /// Puts the path, quoted for the shell, where the placeholder stands.
@@ -147,7 +173,9 @@ fn quote(word: &[u8], into: &mut Vec<u8>) {
 }
 
 /// Enough for a commit message, and for the reason of a failure.
-const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// How long to wait for more output once the program has ended.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -175,6 +203,16 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("no such luck") && text.contains('3'), "{text}");
         assert!(Program::Hook(dir.path().join("missing")).run(dir.path(), None).is_err());
+    }
+
+    #[test]
+    fn what_a_program_leaves_running_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = "echo begun; sleep 5 & echo $! > pid";
+        assert_eq!(shell(begun).run(dir.path(), None).unwrap(), b"begun\n");
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+        let status = Command::new("kill").arg(pid.trim()).status().unwrap();
+        assert!(status.success(), "it is still running");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use gannet_core::backend::{Strength, strength};
 use gannet_core::{Content, Error, Key, Piece, Result, Span, Verdict};
 
 use tokio::task::JoinHandle;
@@ -54,6 +55,11 @@ pub(crate) fn open(
     vouched: &Vouched,
     span: Span,
 ) -> Result<Option<Opened>> {
+    let provable = strength(key) == Strength::Secure || key.backend() == b"VURL";
+    if site.settings().secure_hashes_only && !provable {
+        let why = "annex.securehashesonly is set".to_owned();
+        return Err(Error::Refused { key: key.clone(), why });
+    }
     let object = site.locate(key)?;
     let Some(file) = object.open()? else { return Ok(None) };
     let metadata = file.metadata().map_err(|error| Error::disk("look at", object.path(), error))?;

@@ -14,7 +14,7 @@ use crate::arriving::{self, Announcement, Arriving};
 use crate::blocking::Blocking;
 use crate::journal::{Claim, Journal};
 use crate::keyring::{Keyring, Turn};
-use crate::locks::{RemovalLock, SharedLock, in_time};
+use crate::locks::{RemovalLock, SharedLock, being_removed, in_time};
 use crate::logs::location::Status;
 use crate::objects::Vouched;
 use crate::permissions::thaw_object;
@@ -165,11 +165,10 @@ impl Inner {
         if !self.is_present(site, key)? {
             return Ok(false);
         }
-        let now = self.clock.wall();
-        let lock = SharedLock::acquire(site, key, &self.vouched, now, None)?;
-        let busy = || Error::Busy { key: key.clone(), why: "it is being removed" };
-        lock.ok_or_else(busy)?.release(now)?;
-        Ok(true)
+        if being_removed(site, &site.locate(key)?)? {
+            return Err(Error::Busy { key: key.clone(), why: "it is being removed" });
+        }
+        self.is_present(site, key)
     }
 
     fn permit_removal(
@@ -256,18 +255,25 @@ impl Annex for Repo {
             Err(Error::Busy { .. }) => None,
             Err(error) => return Err(error),
         };
-        let key = key.clone();
-        self.with_site(move |inner, site| {
-            if inner.is_staying(site, &key)? {
-                return Ok(PutOffset::AlreadyHave { plus: Vec::new() });
-            }
-            arriving::check_acceptable(site, &key, &[])?;
-            Ok(PutOffset::From(match turn {
-                Some(_turn) => arriving::held(site, &key)?,
-                None => 0,
-            }))
-        })
-        .await
+        let wanted = key.clone();
+        let offset = self
+            .with_site(move |inner, site| {
+                site.check_writable()?;
+                if inner.is_staying(site, &wanted)? {
+                    return Ok(PutOffset::AlreadyHave { plus: Vec::new() });
+                }
+                arriving::check_acceptable(site, &wanted, &[])?;
+                Ok(PutOffset::From(match turn {
+                    Some(_turn) => arriving::held(site, &wanted)?,
+                    None => 0,
+                }))
+            })
+            .await?;
+        if let PutOffset::AlreadyHave { .. } = offset {
+            // The asker will not put it. What a crash left unrecorded is recorded now.
+            self.inner.scribe.record(key, Claim::AsFound).await?;
+        }
+        Ok(offset)
     }
 
     async fn put(
@@ -283,6 +289,7 @@ impl Annex for Repo {
         let (from, len) = (content.from, content.len);
         let arriving = self
             .with_site(move |inner, site| {
+                site.check_writable()?;
                 if inner.is_staying(site, &wanted)? {
                     return Ok(None);
                 }

@@ -69,11 +69,12 @@ impl Scribe {
         let change = Change { key: key.clone(), uuid, claim };
         lock(&self.desk.waiting).push(Entry { change, done });
         let pen = self.desk.pen.lock().await;
-        let batch = std::mem::take(&mut *lock(&self.desk.waiting));
-        if !batch.is_empty() {
+        if !lock(&self.desk.waiting).is_empty() {
             let desk = Arc::clone(&self.desk);
+            // The changes are taken where they are written: if this future is dropped before
+            // that, they wait for the next one.
             let written = self.desk.blocking.run(move || {
-                desk.write_down(batch);
+                desk.write_down();
                 Ok(())
             });
             written.await?;
@@ -107,7 +108,11 @@ impl Scribe {
     /// # Errors
     /// When it cannot be committed: it stays in the journal, and is not lost.
     pub(crate) async fn flush(&self) -> Result<()> {
-        let committed = self.desk.commit().await;
+        // A `git gc` may take a directory away just when an object is to be written there.
+        let committed = match self.desk.commit().await {
+            Ok(()) => Ok(()),
+            Err(_) => self.desk.commit().await,
+        };
         self.desk.git.forget();
         committed
     }
@@ -126,13 +131,17 @@ impl Scribe {
 }
 
 impl Desk {
-    fn write_down(&self, batch: Vec<Entry>) {
+    fn write_down(&self) {
+        let batch = std::mem::take(&mut *lock(&self.waiting));
+        if batch.is_empty() {
+            return;
+        }
         let (changes, done): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|entry| (entry.change, entry.done)).unzip();
-        let written = self
-            .current
-            .site()
-            .and_then(|site| journal::record(site.settings(), &self.git, &*self.clock, &changes));
+        let written = self.current.site().and_then(|site| {
+            site.check_writable()?;
+            journal::record(site.settings(), &self.git, &*self.clock, &changes)
+        });
         self.dirty.store(true, Ordering::Release);
         let outcomes = match written {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(drop)).collect(),
@@ -152,6 +161,7 @@ impl Desk {
             if site.check_writable().is_err() {
                 return Ok(());
             }
+            desk.write_down();
             commit_journal(site.settings(), &desk.git, &*desk.clock).map(drop)
         });
         let committed = committed.await;

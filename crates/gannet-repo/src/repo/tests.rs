@@ -373,3 +373,93 @@ async fn a_repository_that_became_another_is_not_served() {
     let refused = scratch.repo.check_present(&anybody(), &hello()).await.unwrap_err();
     assert!(refused.to_string().contains("another repository"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_hook_that_fails_changes_nothing() {
+    let scratch = Scratch::new(true, "[annex]\n\tfreezecontent-command = exit 1\n");
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    scratch.repo.lock(&anybody(), &hello()).await.unwrap().unwrap().release().await.unwrap();
+    assert_eq!(scratch.repo.remove(&anybody(), &hello()).await.unwrap(), Removal::done());
+    assert_eq!(scratch.stray_files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_key_whose_log_has_no_place_is_refused_before_anything_is_stored() {
+    let scratch = Scratch::bare();
+    let odd = key(&format!("WORM-s6-m1--{}", "_".repeat(150)));
+    let refused = scratch.put(&odd, hello_content()).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    assert!(!scratch.repo.check_present(&anybody(), &odd).await.unwrap());
+}
+
+#[tokio::test]
+async fn content_that_a_crash_left_unrecorded_is_recorded_when_somebody_wants_to_put_it() {
+    let scratch = Scratch::bare();
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    fs::remove_dir_all(scratch.annex.join("journal")).unwrap();
+    let offset =
+        scratch.repo.put_offset(&anybody(), &hello(), &AssociatedFile::default()).await.unwrap();
+    assert_eq!(offset, PutOffset::AlreadyHave { plus: Vec::new() });
+    let noted: Vec<_> = fs::read_dir(scratch.annex.join("journal")).unwrap().collect();
+    assert_eq!(noted.len(), 1);
+}
+
+#[tokio::test]
+async fn notes_of_transfers_that_a_crash_ended_are_cleared() {
+    let scratch = Scratch::bare();
+    let name = String::from_utf8(hello().file_name()).unwrap();
+    let dir = scratch.annex.join("transfer/download").join(scratch.repo.uuid().as_str());
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(&name), b"1s\n\n").unwrap();
+    fs::write(dir.join(format!("lck.{name}")), b"").unwrap();
+    scratch.reopened();
+    assert_eq!(scratch.stray_files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_client_with_the_name_of_a_directory_can_put() {
+    let scratch = Scratch::bare();
+    let asker = Asker { client: Uuid::parse(b"lck").ok(), ..anybody() };
+    let file = AssociatedFile::default();
+    scratch.repo.put(&asker, &hello(), &file, hello_content()).await.unwrap();
+    assert_eq!(scratch.stray_files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_change_whose_request_is_dropped_does_not_take_others_with_it() {
+    let scratch = Scratch::bare();
+    let file = AssociatedFile::default();
+    let keys: Vec<_> = (0..20).map(|n| key(&format!("WORM-s6-m{n}--x"))).collect();
+    for key in &keys {
+        scratch.put(key, hello_content()).await.unwrap();
+    }
+    fs::remove_dir_all(scratch.annex.join("journal")).unwrap();
+    let mut kept = Vec::new();
+    for (n, key) in keys.iter().enumerate() {
+        let (repo, key, file) = (scratch.repo.clone(), key.clone(), file.clone());
+        let task =
+            tokio::spawn(async move { repo.put_present(&anybody(), &key, &file).await.map(drop) });
+        if n % 2 == 0 {
+            tokio::task::yield_now().await;
+            task.abort();
+        } else {
+            kept.push(task);
+        }
+    }
+    for task in kept {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn content_that_proves_nothing_is_not_sent_where_that_is_forbidden() {
+    let scratch = Scratch::bare();
+    let worm = key("WORM-s6-m1--x");
+    scratch.put(&worm, hello_content()).await.unwrap();
+    let config = scratch.annex.parent().unwrap().join("config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "[annex]\n\tsecurehashesonly = true\n").unwrap();
+    let file = AssociatedFile::default();
+    let got = scratch.repo.get(&anybody(), &worm, &file, Span::ALL).await;
+    assert!(matches!(got, Err(Error::Refused { .. })), "{got:?}");
+}
