@@ -1,7 +1,7 @@
 //! Content on its way in: resumed, hashed, checked, synced, moved in (repository §5).
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use crate::durable::remove_if_exists;
 use crate::objects::{Object, file_name, prefixed_name};
 use crate::permissions::{make_dirs, protect_object, share_file, tell_frozen, with_thawed_dir};
 use crate::site::Site;
+use crate::step::{self, Step};
 use crate::transfer::{self, TransferLock, check_space};
 
 /// What a put has to say before its first byte.
@@ -104,7 +105,8 @@ impl Arriving {
         let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
         self.skip -= known as u64;
         let new = &bytes[known..];
-        self.file.write_all(new).map_err(|error| write_error(&self.partial.path, error))?;
+        step::write(Step::AppendPartial, &mut self.file, new)
+            .map_err(|error| write_error(&self.partial.path, error))?;
         if let Some(checker) = &mut self.checker {
             checker.update(new);
         }
@@ -126,7 +128,8 @@ impl Arriving {
             self.partial.resumable = false;
             return Err(error);
         }
-        self.file.sync_all().map_err(|error| write_error(&self.partial.path, error))?;
+        step::sync(Step::SyncPartial, &self.file)
+            .map_err(|error| write_error(&self.partial.path, error))?;
         let Self { site, key, partial, transfer, .. } = self;
         Ok(Verified { site, key, partial, transfer })
     }
@@ -263,7 +266,7 @@ impl Partial {
         let shared = shared_partial(site, key);
         let partial = Self { path, shared, resumable: is_resumable(key), moved: false };
         if resume {
-            fs::rename(&partial.shared, &partial.path)
+            step::rename(Step::TakePartial, &partial.shared, &partial.path)
                 .map_err(|error| Error::disk("rename", &partial.shared, error))?;
         }
         Ok(partial)
@@ -278,7 +281,7 @@ impl Partial {
         {
             let mode = metadata.permissions().mode() & 0o7777 | 0o600;
             // In a shared repository it may belong to somebody else; then opening it will tell.
-            if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+            if let Err(error) = step::set_mode(Step::ChangeMode, path, mode) {
                 tracing::debug!("cannot change the mode of {}: {error}", path.display());
             }
         }
@@ -291,6 +294,7 @@ impl Partial {
             .open(path)
             .map_err(failed)?;
         if adopted.is_err() {
+            step::done(Step::CreatePartial);
             share_file(path, site.settings()).map_err(failed)?;
         }
         Ok(file)
@@ -304,9 +308,9 @@ impl Drop for Partial {
         }
         let empty = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.len() == 0);
         let done = if self.resumable && !empty {
-            fs::rename(&self.path, &self.shared)
+            step::rename(Step::KeepPartial, &self.path, &self.shared)
         } else {
-            fs::remove_file(&self.path)
+            step::remove_file(Step::DropPartial, &self.path)
         };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -323,7 +327,7 @@ fn move_into_place(from: &Path, object: &Object, site: &Site) -> Result<()> {
     loop {
         object.make_dir(site.settings())?;
         let moved = with_thawed_dir(object.dir(), site.settings(), || {
-            fs::rename(from, object.path())
+            step::rename(Step::MoveInObject, from, object.path())
                 .map_err(|error| Error::disk("rename a finished file to", object.path(), error))?;
             tell_frozen(object.path(), site.settings());
             Ok(())
@@ -348,18 +352,19 @@ fn restore(site: &Site, private: &Path, key: &Key) -> Result<()> {
         Err(_) => left.len() > 0,
     };
     if is_resumable(key) && left.is_file() && worth_more {
-        return fs::rename(private, &shared).map_err(|error| Error::disk("rename", private, error));
+        return step::rename(Step::RestorePartial, private, &shared)
+            .map_err(|error| Error::disk("rename", private, error));
     }
-    remove_if_exists(private)
+    remove_if_exists(Step::DropLostPartial, private)
 }
 
 /// Removes what transfers of other programs left of a key that is stored now.
 fn remove_leftovers(site: &Site, key: &Key) {
     let tmp = site.annex().join("tmp");
-    if let Err(error) = remove_if_exists(&tmp.join(file_name(key))) {
+    if let Err(error) = remove_if_exists(Step::RemoveLeftover, &tmp.join(file_name(key))) {
         tracing::warn!("{}", error.chain());
     }
-    match fs::remove_dir_all(tmp.join(prefixed_name("work.", key))) {
+    match step::remove_dir_all(Step::RemoveWorkDir, &tmp.join(prefixed_name("work.", key))) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!("cannot remove a work directory of {key}: {error}");
         }

@@ -11,6 +11,7 @@ use crate::journal::{self, Journal};
 use crate::logs::location;
 use crate::process::Hook;
 use crate::settings::Settings;
+use crate::step::Step;
 
 #[cfg(test)]
 mod tests;
@@ -146,7 +147,7 @@ fn is_newline(byte: &u8) -> bool {
 
 fn delete(files: &[&PathBuf]) -> Result<usize> {
     for file in files {
-        remove_if_exists(file)?;
+        remove_if_exists(Step::DeleteJournal, file)?;
     }
     Ok(files.len())
 }

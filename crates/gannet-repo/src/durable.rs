@@ -1,7 +1,7 @@
 //! Small steps on a disk that survive a crash once they have returned.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,15 @@ use gannet_core::{Error, Result};
 use crate::lockfile::{LockFile, Sharing};
 use crate::permissions::{make_dirs, share_file};
 use crate::settings::Settings;
+use crate::step::{self, Step};
 
 /// Makes the entries of a directory durable.
 ///
 /// # Errors
 /// When it cannot be opened or synced.
-pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+pub(crate) fn sync_dir(step: Step, path: &Path) -> Result<()> {
     let dir = File::open(path).map_err(|error| Error::disk("open", path, error))?;
-    dir.sync_all().map_err(|error| Error::disk("sync", path, error))
+    step::sync(step, &dir).map_err(|error| Error::disk("sync", path, error))
 }
 
 /// Creates a directory below `annex` and those above it that are missing, durably.
@@ -33,7 +34,7 @@ pub(crate) fn create_dirs(path: &Path, settings: &Settings) -> Result<()> {
     for parent in
         path.ancestors().skip(1).take_while(|dir| dir.starts_with(&settings.place.common_dir))
     {
-        sync_dir(parent)?;
+        sync_dir(Step::SyncNewDir, parent)?;
     }
     Ok(())
 }
@@ -65,9 +66,11 @@ impl Temporary {
             .create_new(true)
             .open(path)
             .map_err(|error| Error::disk("create", path, error))?;
+        step::done(Step::CreateTemporary);
         share_file(path, settings).map_err(|error| Error::disk("share", path, error))?;
-        file.write_all(content).map_err(|error| Error::disk("write", path, error))?;
-        file.sync_all().map_err(|error| Error::disk("sync", path, error))?;
+        step::write(Step::WriteTemporary, &mut file, content)
+            .map_err(|error| Error::disk("write", path, error))?;
+        step::sync(Step::SyncTemporary, &file).map_err(|error| Error::disk("sync", path, error))?;
         Ok(temporary)
     }
 
@@ -80,8 +83,9 @@ impl Temporary {
     ///
     /// # Errors
     /// When it cannot be renamed; it is deleted then.
-    pub(crate) fn move_to(mut self, place: &Path) -> Result<()> {
-        std::fs::rename(&self.path, place).map_err(|error| Error::disk("create", place, error))?;
+    pub(crate) fn move_to(mut self, step: Step, place: &Path) -> Result<()> {
+        step::rename(step, &self.path, place)
+            .map_err(|error| Error::disk("create", place, error))?;
         self.moved = true;
         Ok(())
     }
@@ -90,7 +94,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.moved
-            && let Err(error) = remove_if_exists(&self.path)
+            && let Err(error) = remove_if_exists(Step::DropTemporary, &self.path)
         {
             tracing::debug!("{}", error.chain());
         }
@@ -113,8 +117,8 @@ pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// When it exists but cannot be deleted.
-pub(crate) fn remove_if_exists(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+pub(crate) fn remove_if_exists(step: Step, path: &Path) -> Result<()> {
+    match step::remove_file(step, path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::disk("delete", path, error))
         }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use crate::durable::sync_dir;
 use crate::settings::{Place, Settings, Shared, describe, open};
+use crate::step::{self, Step};
 
 mod reference;
 
@@ -177,6 +178,7 @@ impl Session {
 
     fn write(&self, object: impl WriteTo) -> Result<ObjectId> {
         let id = self.repo.write_object(object).map(gix::Id::detach);
+        step::done(Step::WriteGitObject);
         id.map_err(|error| git_error("write an object", &error))
     }
 
@@ -230,6 +232,7 @@ impl Draft<'_> {
         let blob =
             self.session.repo.write_blob(content).map_err(|error| git_error(doing, &error))?;
         let blob = blob.detach();
+        step::done(Step::WriteGitObject);
         self.written.push(blob);
         self.editor
             .upsert(path.split_str("/").map(BStr::new), EntryKind::Blob, blob)
@@ -293,15 +296,17 @@ impl Session {
         if files.len() > FILES_SYNCED_MAX {
             let disk = |error| Error::disk("sync", &objects, error);
             let dir = File::open(&objects).map_err(disk)?;
-            return rustix::fs::syncfs(dir).map_err(|error| disk(error.into()));
+            rustix::fs::syncfs(dir).map_err(|error| disk(error.into()))?;
+            step::done(Step::SyncGitObjectDir);
+            return Ok(());
         }
         for path in files {
             sync_object(&path)?;
         }
         for dir in &dirs {
-            sync_dir(dir)?;
+            sync_dir(Step::SyncGitObjectDir, dir)?;
         }
-        sync_dir(&objects)
+        sync_dir(Step::SyncGitObjectDir, &objects)
     }
 }
 
@@ -317,7 +322,7 @@ fn sync_object(path: &Path) -> Result<()> {
     if let Err(error) = futimens(&file, &Timestamps { last_access: now, last_modification: now }) {
         tracing::debug!(path = %path.display(), %error, "cannot freshen an object");
     }
-    file.sync_all().map_err(|error| Error::disk("sync", path, error))
+    step::sync(Step::SyncGitObject, &file).map_err(|error| Error::disk("sync", path, error))
 }
 
 /// Lets the group add objects too. The library that makes the directories does not know sharing.
@@ -333,7 +338,7 @@ fn share_object_dir(dir: &Path, settings: &Settings) {
         if mode | extra == mode {
             return Ok(());
         }
-        std::fs::set_permissions(dir, Permissions::from_mode(mode | extra))
+        step::set_mode(Step::ChangeMode, dir, mode | extra)
     };
     // Only the owner may; a directory that another member of the group made is shared already.
     if let Err(error) = share() {

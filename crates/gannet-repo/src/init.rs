@@ -11,6 +11,7 @@ use crate::git::{Found, Git};
 use crate::journal;
 use crate::logs::uuid;
 use crate::settings::{Config, OpenError, Place, Settings, set_values};
+use crate::step::Step;
 
 #[cfg(test)]
 pub(crate) mod scratch;
@@ -130,12 +131,12 @@ fn create_sentinal(settings: &Settings) -> Result<()> {
     if path.exists() && cache.exists() {
         return Ok(());
     }
-    Temporary::write(b"", settings)?.move_to(&path)?;
+    Temporary::write(b"", settings)?.move_to(Step::WriteSentinal, &path)?;
     let found = path.metadata().map_err(|error| Error::disk("examine", &path, error))?;
     let stamp =
         format!("{} {} {} {}", found.ino(), found.size(), found.mtime(), found.mtime_nsec());
-    Temporary::write(stamp.as_bytes(), settings)?.move_to(&cache)?;
-    sync_dir(&settings.annex)
+    Temporary::write(stamp.as_bytes(), settings)?.move_to(Step::WriteSentinalCache, &cache)?;
+    sync_dir(Step::SyncSentinal, &settings.annex)
 }
 
 /// Has git pass every file through git-annex, which unlocked files need.
@@ -152,8 +153,8 @@ fn filter_files(settings: &Settings) -> Result<()> {
     }
     text.extend_from_slice(ATTRIBUTES.as_bytes());
     text.push(b'\n');
-    Temporary::write(&text, settings)?.move_to(&path)?;
-    sync_dir(&info)
+    Temporary::write(&text, settings)?.move_to(Step::WriteAttributes, &path)?;
+    sync_dir(Step::SyncAttributes, &info)
 }
 
 /// Creates the branch, and in it the description of the repository, unless it has one.

@@ -18,6 +18,7 @@ use crate::lockfile::{LockFile, Sharing};
 use crate::logs::location::{LocationLog, Status};
 use crate::objects::Object;
 use crate::settings::Settings;
+use crate::step::Step;
 
 #[cfg(test)]
 mod tests;
@@ -76,7 +77,7 @@ pub(crate) fn record(
     }
     for (journal, dirty) in [&journal, &private].into_iter().zip(dirty) {
         if dirty {
-            sync_dir(&journal.dir)?;
+            sync_dir(Step::SyncJournal, &journal.dir)?;
         }
     }
     Ok(results)
@@ -144,7 +145,7 @@ impl<'a> Journal<'a> {
     pub(crate) fn write(&self, path: &[u8], content: &[u8]) -> Result<()> {
         create_dirs(&self.dir, self.settings)?;
         let file = self.dir.join(path_of(&file_name(path)));
-        Temporary::write(content, self.settings)?.move_to(&file)
+        Temporary::write(content, self.settings)?.move_to(Step::WriteJournal, &file)
     }
 
     /// Lists the journal: for each file its path, and the path in the branch it is for. What

@@ -23,8 +23,11 @@ mod repo;
 mod scribe;
 mod settings;
 mod site;
+mod step;
 mod transfer;
 
 pub use init::{InitOptions, create};
 pub use repo::Repo;
 pub use settings::{OpenError, peek};
+#[cfg(feature = "crash-points")]
+pub use step::CRASH_POINTS;

@@ -17,6 +17,7 @@ use nix::libc;
 
 use crate::permissions::share_file;
 use crate::settings::Settings;
+use crate::step::{self, Step};
 
 /// Whether others may hold the same lock at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl LockFile {
         // Creating is tried on its own, for only the creator may adjust the permissions.
         let file = match open(path, sharing, libc::O_CREAT | libc::O_EXCL) {
             Ok(file) => {
+                step::done(Step::CreateLockFile);
                 share_file(path, settings)?;
                 file
             }

@@ -16,6 +16,7 @@ use crate::objects::{Object, Vouched, sync_dir};
 use crate::permissions::with_thawed_dir;
 use crate::settings::Settings;
 use crate::site::Site;
+use crate::step::{self, Step};
 
 /// Content that nobody can remove while this is kept.
 ///
@@ -132,7 +133,7 @@ impl SharedLock {
                 return Ok(());
             }
             take_back_retention(&site, &object, now)?;
-            remove_if_exists(&path)?;
+            remove_if_exists(Step::RemoveLock, &path)?;
             site.retentions().settled(&object);
             Ok(())
         });
@@ -170,8 +171,8 @@ impl RemovalLock {
             return Ok(None);
         }
         with_thawed_dir(locked.object.dir(), site.settings(), || {
-            remove_if_exists(&locked.object.beside(RETENTION))?;
-            remove_if_exists(&locked.object.beside(RETENTION_LOCK))
+            remove_if_exists(Step::RemoveRetention, &locked.object.beside(RETENTION))?;
+            remove_if_exists(Step::RemoveRetention, &locked.object.beside(RETENTION_LOCK))
         })?;
         Ok(Some(locked))
     }
@@ -183,7 +184,7 @@ impl RemovalLock {
             .map_err(|error| Error::disk("look at", path, error))?
             .permissions()
             .mode();
-        let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777));
+        let set = |mode| step::set_mode(Step::ChangeMode, path, mode & 0o7777);
         if mode & 0o200 == 0 && !site.settings().crippled {
             set(mode | 0o200).map_err(|error| Error::disk("change the mode of", path, error))?;
         }
@@ -218,8 +219,9 @@ impl RemovalLock {
             return Ok(());
         }
         let path = self.object.beside(LOCK);
-        let done =
-            with_thawed_dir(self.object.dir(), self.site.settings(), || remove_if_exists(&path));
+        let done = with_thawed_dir(self.object.dir(), self.site.settings(), || {
+            remove_if_exists(Step::RemoveLock, &path)
+        });
         self.object.prune(self.site.settings());
         drop(lock);
         match done {
@@ -328,16 +330,16 @@ fn take_back_retention(site: &Site, object: &Object, now: WallTime) -> Result<()
         Some(until) if until == written => Ok(()),
         Some(until) if until >= now => write_retention(site, object, until),
         _ => {
-            remove_if_exists(&object.beside(RETENTION))?;
-            remove_if_exists(&object.beside(RETENTION_LOCK))
+            remove_if_exists(Step::RemoveRetention, &object.beside(RETENTION))?;
+            remove_if_exists(Step::RemoveRetention, &object.beside(RETENTION_LOCK))
         }
     }
 }
 
 fn write_retention(site: &Site, object: &Object, until: WallTime) -> Result<()> {
     Temporary::write(until.to_string().as_bytes(), site.settings())?
-        .move_to(&object.beside(RETENTION))?;
-    sync_dir(object.dir())
+        .move_to(Step::WriteRetention, &object.beside(RETENTION))?;
+    sync_dir(Step::SyncRetention, object.dir())
 }
 
 /// Tells whether somebody has locked the content for removal. Whoever just releases a lock looks

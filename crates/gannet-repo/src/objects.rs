@@ -15,6 +15,7 @@ use gannet_core::{Error, Key, Result};
 
 use crate::permissions::make_dirs;
 use crate::settings::Settings;
+use crate::step::{self, Step};
 
 /// Where the object of a key is, or would go.
 #[derive(Clone, Debug)]
@@ -104,7 +105,7 @@ impl Object {
     /// When the disk refuses.
     pub(crate) fn sync_dirs(&self, annex: &Path) -> Result<()> {
         for dir in self.dir.ancestors().take_while(|dir| dir.starts_with(annex)) {
-            sync_dir(dir)?;
+            sync_dir(Step::SyncObjectDir, dir)?;
         }
         Ok(())
     }
@@ -117,7 +118,7 @@ impl Object {
             gannet_core::place::Levels::Two => 3,
         };
         for dir in self.dir.ancestors().take(levels) {
-            if fs::remove_dir(dir).is_err() {
+            if step::remove_dir(Step::PruneDir, dir).is_err() {
                 break;
             }
         }
@@ -207,8 +208,8 @@ impl Vouched {
 ///
 /// # Errors
 /// When the disk refuses; a directory that vanished is fine.
-pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    match File::open(dir).and_then(|dir| dir.sync_all()) {
+pub(crate) fn sync_dir(step: Step, dir: &Path) -> Result<()> {
+    match File::open(dir).and_then(|dir| step::sync(step, &dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::disk("sync", dir, error))
         }

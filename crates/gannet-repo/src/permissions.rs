@@ -1,6 +1,6 @@
 //! Modes of files and directories below the annex directory (repository §2.3).
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,17 +10,18 @@ use gannet_core::{Error, Result};
 
 use crate::process::{Hook, run_on_path};
 use crate::settings::{Settings, Shared};
+use crate::step::{self, Step};
 
 /// Makes a directory below the annex directory, and those above it that are missing, with the
 /// modes that sharing asks for. Returns the topmost directory that it had to make, if any.
 pub(crate) fn make_dirs(path: &Path, settings: &Settings) -> io::Result<()> {
-    match fs::create_dir(path) {
+    match step::create_dir(Step::MakeDir, path) {
         Ok(()) => share_dir(path, settings),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = path.parent().ok_or(error)?;
             make_dirs(parent, settings)?;
-            match fs::create_dir(path) {
+            match step::create_dir(Step::MakeDir, path) {
                 Ok(()) => share_dir(path, settings),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 Err(error) => Err(error),
@@ -214,7 +215,7 @@ fn mode_of(path: &Path) -> io::Result<u32> {
 }
 
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
+    step::set_mode(Step::ChangeMode, path, mode)
 }
 
 fn set_mode_if(path: &Path, old: u32, new: u32) -> io::Result<()> {

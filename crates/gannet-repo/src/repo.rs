@@ -24,6 +24,7 @@ use crate::receiving::Receiving;
 use crate::scribe::Scribe;
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
+use crate::step::Step;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
 ///
@@ -209,8 +210,8 @@ fn remove_object(site: &Site, lock: RemovalLock) -> Result<()> {
             thaw_object(object.path(), site.settings())?;
             program.run(site.annex(), Some(object.path()))?;
         }
-        crate::durable::remove_if_exists(object.path())?;
-        crate::objects::sync_dir(object.dir())
+        crate::durable::remove_if_exists(Step::RemoveObject, object.path())?;
+        crate::objects::sync_dir(Step::SyncRemoval, object.dir())
     })?;
     drop(lock);
     Ok(())

@@ -14,6 +14,7 @@ use crate::lockfile::{self, Acquire, LockFile, Sharing};
 use crate::objects::{file_name, prefixed_name};
 use crate::permissions::make_dirs;
 use crate::site::Site;
+use crate::step::{self, Step};
 
 /// The right to receive a key, which only one process has at a time.
 ///
@@ -82,7 +83,7 @@ impl TransferLock {
 
     /// Forgets that an earlier transfer of the key failed.
     pub(crate) fn succeeded(&self) {
-        if let Err(error) = remove_if_exists(&self.failed) {
+        if let Err(error) = remove_if_exists(Step::ForgetFailure, &self.failed) {
             tracing::debug!("{}", error.chain());
         }
     }
@@ -95,7 +96,7 @@ impl TransferLock {
         }
         self.noted = Some(bytes);
         text.extend_from_slice(&self.tail);
-        if let Err(error) = fs::write(&self.info, &text) {
+        if let Err(error) = step::replace(Step::NoteTransfer, &self.info, &text) {
             tracing::debug!("cannot write {}: {error}", self.info.display());
         }
     }
@@ -104,13 +105,13 @@ impl TransferLock {
 impl Drop for TransferLock {
     fn drop(&mut self) {
         if self.noted.is_some()
-            && let Err(error) = remove_if_exists(&self.info)
+            && let Err(error) = remove_if_exists(Step::RemoveTransferNote, &self.info)
         {
             tracing::warn!("{}", error.chain());
         }
         for (path, lock) in self.locks.drain(..) {
             // The file goes first: whoever locked it after that finds it void.
-            if let Err(error) = remove_if_exists(&path) {
+            if let Err(error) = remove_if_exists(Step::RemoveTransferLock, &path) {
                 tracing::warn!("{}", error.chain());
             }
             drop(lock);
@@ -144,7 +145,7 @@ pub(crate) fn clear_stale(site: &Site) {
                 continue;
             }
             for stale in [dir.join(OsStr::from_bytes(name)), path] {
-                if let Err(error) = remove_if_exists(&stale) {
+                if let Err(error) = remove_if_exists(Step::RemoveTransferNote, &stale) {
                     tracing::debug!("{}", error.chain());
                 }
             }

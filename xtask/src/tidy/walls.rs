@@ -16,7 +16,8 @@ pub(super) fn check(packages: &[Package]) -> Vec<Offence> {
         for dependency in &package.dependencies {
             let name = dependency.name.as_str();
             let room = MAY_NAME.iter().any(|(room, _)| *room == name);
-            let allowed = may_name.contains(&name) || (dependency.for_tests && name == TESTKIT);
+            let allowed = may_name.contains(&name)
+                || (dependency.for_tests && (name == TESTKIT || name == package.name));
             if room && !allowed {
                 let what = format!("{} must not name {name}: see ARCHITECTURE.md", package.name);
                 offences.push(Offence::new(&place, what));
@@ -75,6 +76,8 @@ mod tests {
         assert_eq!(check(&[package("gannet-repo", "gannet-net", true)]).len(), 1);
         assert_eq!(check(&[package("gannet-repo", "gannet-testkit", false)]).len(), 1);
         assert_eq!(check(&[package("gannet-repo", "gannet-testkit", true)]), []);
+        // A room may name itself with what only its tests need.
+        assert_eq!(check(&[package("gannet-repo", "gannet-repo", true)]), []);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{BRANCH, Session, failure};
 use crate::durable::{Temporary, create_dirs, remove_if_exists, sync_dir};
 use crate::permissions::share_file;
 use crate::settings::{Reflog, Settings};
+use crate::step::{self, Step};
 
 impl Session {
     /// Moves the git-annex branch to the commit `to`, if it still is at `from` (`None`: if it
@@ -39,7 +40,7 @@ impl Session {
             tracing::warn!("{}", error.chain());
         }
         lock.become_reference(&path)?;
-        sync_dir(dir)?;
+        sync_dir(Step::SyncRef, dir)?;
         Ok(true)
     }
 
@@ -72,7 +73,9 @@ impl Session {
             if new {
                 share_file(&path, settings)?;
             }
-            file.write_all(line.as_bytes())
+            file.write_all(line.as_bytes())?;
+            step::done(Step::LogRef);
+            Ok(())
         };
         log().map_err(|error| Error::disk("write", &path, error))
     }
@@ -112,7 +115,7 @@ impl RefLock {
     }
 
     fn become_reference(mut self, reference: &Path) -> Result<()> {
-        std::fs::rename(&self.path, reference)
+        step::rename(Step::MoveRef, &self.path, reference)
             .map_err(|error| Error::disk("create", reference, error))?;
         self.done = true;
         Ok(())
@@ -122,7 +125,7 @@ impl RefLock {
 impl Drop for RefLock {
     fn drop(&mut self) {
         if !self.done
-            && let Err(error) = remove_if_exists(&self.path)
+            && let Err(error) = remove_if_exists(Step::DropRefLock, &self.path)
         {
             tracing::warn!("{}", error.chain());
         }
@@ -131,11 +134,11 @@ impl Drop for RefLock {
 
 /// Makes the prepared file appear as `lock`. Not every file system can link; then it is written.
 fn claim(lock: &Path, prepared: &Path, value: &[u8]) -> io::Result<()> {
-    match std::fs::hard_link(prepared, lock) {
+    match step::hard_link(Step::LockRef, prepared, lock) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let mut file = File::create_new(lock)?;
-            file.write_all(value)?;
-            file.sync_all()
+            step::write(Step::LockRef, &mut file, value)?;
+            step::sync(Step::LockRef, &file)
         }
         done => done,
     }

@@ -1,11 +1,12 @@
 //! An empty git repository, as `git init` makes it.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use crate::durable::sync_dir;
 use crate::settings::OpenError;
+use crate::step::{self, Step};
 
 /// Creates an empty git repository at `path`, where nothing is yet, or what an earlier attempt
 /// left. A repository with a work tree may also be made around files that are there. Durable.
@@ -51,17 +52,17 @@ pub(super) fn create(path: &Path, bare: bool) -> Result<(), OpenError> {
         "hooks",
         "",
     ] {
-        sync_dir(&git_dir.join(dir))?;
+        sync_dir(Step::SyncSkeletonDir, &git_dir.join(dir))?;
     }
     let path = fs::canonicalize(path).map_err(|error| OpenError::disk("find", path, error))?;
     for dir in path.ancestors() {
-        sync_dir(dir)?;
+        sync_dir(Step::SyncSkeletonDir, dir)?;
     }
     Ok(())
 }
 
 fn make_dir(path: &Path) -> Result<(), OpenError> {
-    match fs::create_dir_all(path) {
+    match step::create_dir_all(Step::MakeSkeletonDir, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(OpenError::InTheWay { path: path.to_owned() })
         }
@@ -85,9 +86,9 @@ fn refuse_others(path: &Path) -> Result<(), OpenError> {
 fn write(path: &Path, text: &str) -> Result<(), OpenError> {
     let beside = path.with_extension("new");
     let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
+        step::write(Step::WriteSkeleton, &mut file, text.as_bytes())?;
+        step::sync(Step::SyncSkeleton, &file)?;
+        step::rename(Step::MoveSkeleton, &beside, path)
     });
     written.map_err(|error| OpenError::disk("create", path, error))
 }

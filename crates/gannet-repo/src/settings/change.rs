@@ -1,7 +1,7 @@
 //! Changes a repository's own configuration file as git itself does.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,6 +10,7 @@ use gix::config::{File, Source};
 
 use super::{OpenError, Place};
 use crate::durable::{read_if_exists, remove_if_exists, sync_dir};
+use crate::step::{self, Step};
 
 /// Sets values in the configuration file of the repository, all of them at once, durably. What
 /// else is in the file stays as it is.
@@ -22,9 +23,10 @@ pub(crate) fn set_values(place: &Place, values: &[(&str, &str)]) -> Result<(), O
     let mode = fs::metadata(&path).map_or(0o666, |found| found.permissions().mode() & 0o777);
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&lock);
     let file = opened.map_err(|error| OpenError::disk("create", &lock, error))?;
+    step::done(Step::LockConfig);
     let done = replace(place, &path, &lock, file, values);
     if done.is_err() {
-        remove_if_exists(&lock)?;
+        remove_if_exists(Step::DropTemporary, &lock)?;
     }
     done
 }
@@ -42,13 +44,13 @@ fn replace(
         why: super::describe(&error),
     })?;
     let written = || -> io::Result<()> {
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(lock, path)
+        step::write(Step::WriteConfig, &mut file, &text)?;
+        step::sync(Step::SyncConfig, &file)?;
+        step::rename(Step::MoveConfig, lock, path)
     };
     let mut written = written;
     written().map_err(|error| OpenError::disk("write", path, error))?;
-    sync_dir(&place.common_dir)?;
+    sync_dir(Step::SyncConfigDir, &place.common_dir)?;
     Ok(())
 }
 
