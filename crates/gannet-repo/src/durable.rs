@@ -74,11 +74,6 @@ impl Temporary {
         Ok(temporary)
     }
 
-    /// Where it is for now.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Renames the file, replacing what has that name. The caller syncs the directory.
     ///
     /// # Errors

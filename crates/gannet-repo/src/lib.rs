@@ -8,6 +8,7 @@ mod blocking;
 mod branch;
 mod durable;
 mod git;
+mod gitlock;
 mod init;
 mod journal;
 mod keyring;

@@ -36,11 +36,10 @@ steps! {
     RemoveObject SyncRemoval PruneDir RemoveLock RemoveRetention WriteRetention SyncRetention
     // The journal and the git-annex branch.
     WriteJournal SyncJournal DeleteJournal WriteGitObject SyncGitObject SyncGitObjectDir
-    LockRef LogRef MoveRef SyncRef DropRefLock
+    TakeGitLock DropGitLock LogRef MoveRef SyncRef
     // Creating repositories.
     MakeSkeletonDir WriteSkeleton SyncSkeleton MoveSkeleton SyncSkeletonDir
-    LockConfig WriteConfig SyncConfig MoveConfig SyncConfigDir
-    WriteSentinal WriteSentinalCache SyncSentinal
+    MoveConfig SyncConfigDir WriteSentinal WriteSentinalCache SyncSentinal
     WriteAttributes SyncAttributes
 }
 

@@ -1,6 +1,6 @@
 //! Moves the git-annex branch: compare and swap, durably, as git itself would.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use gannet_core::{Error, Result, WallTime};
 use gix::ObjectId;
 
 use super::{BRANCH, Session, failure};
-use crate::durable::{Temporary, create_dirs, remove_if_exists, sync_dir};
+use crate::durable::{create_dirs, sync_dir};
+use crate::gitlock::GitLock;
 use crate::permissions::share_file;
 use crate::settings::{Reflog, Settings};
 use crate::step::{self, Step};
@@ -31,7 +32,7 @@ impl Session {
         let path = settings.place.common_dir.join(BRANCH);
         let dir = path.parent().unwrap_or(&settings.place.common_dir);
         create_dirs(dir, settings)?;
-        let lock = RefLock::take(&path, format!("{to}\n").as_bytes(), settings)?;
+        let lock = lock(&path, format!("{to}\n").as_bytes(), settings)?;
         if self.tip()? != from {
             return Ok(false);
         }
@@ -39,7 +40,7 @@ impl Session {
         if let Err(error) = self.log_move(from, to, message, now, settings) {
             tracing::warn!("{}", error.chain());
         }
-        lock.become_reference(&path)?;
+        lock.replace(Step::MoveRef, &path).map_err(|error| Error::disk("create", &path, error))?;
         sync_dir(Step::SyncRef, dir)?;
         Ok(true)
     }
@@ -81,67 +82,32 @@ impl Session {
     }
 }
 
-/// The lock file by which git guards a reference. Dropping it gives the lock up.
-struct RefLock {
-    path: PathBuf,
-    done: bool,
-}
-
-impl RefLock {
-    /// Takes the lock, which consists of a file with the reference's next value.
-    ///
-    /// That file is written and synced elsewhere and then linked here: if Gannet is killed, a lock
-    /// that nobody gives up stays behind only if that happens within microseconds.
-    fn take(reference: &Path, value: &[u8], settings: &Settings) -> Result<Self> {
-        let mut path = reference.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let prepared = Temporary::write(value, settings)?;
-        let mut waited = Duration::ZERO;
-        loop {
-            match claim(&path, prepared.path(), value) {
-                Ok(()) => return Ok(Self { path, done: false }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::disk("create", path, error)),
-            }
-            if waited >= LOCK_WAIT_MAX {
-                let why =
-                    format!("`{}` exists; if no git process is running, delete it", path.display());
-                return Err(failure("lock refs/heads/git-annex", why));
-            }
-            std::thread::sleep(LOCK_WAIT_STEP);
-            waited += LOCK_WAIT_STEP;
+/// Takes git's lock on the reference, waiting a while for whoever has it.
+fn lock(reference: &Path, value: &[u8], settings: &Settings) -> Result<GitLock> {
+    create_dirs(&settings.annex, settings)?;
+    let prepared = prepared(settings);
+    let mut waited = Duration::ZERO;
+    loop {
+        match GitLock::try_take(reference, &prepared, value, 0o666, Some(settings)) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(error) => return Err(Error::disk("lock", reference, error)),
         }
-    }
-
-    fn become_reference(mut self, reference: &Path) -> Result<()> {
-        step::rename(Step::MoveRef, &self.path, reference)
-            .map_err(|error| Error::disk("create", reference, error))?;
-        self.done = true;
-        Ok(())
+        if waited >= LOCK_WAIT_MAX {
+            let why = format!(
+                "`{}.lock` exists; if no git process is running, delete it",
+                reference.display()
+            );
+            return Err(failure("lock refs/heads/git-annex", why));
+        }
+        std::thread::sleep(LOCK_WAIT_STEP);
+        waited += LOCK_WAIT_STEP;
     }
 }
 
-impl Drop for RefLock {
-    fn drop(&mut self) {
-        if !self.done
-            && let Err(error) = remove_if_exists(Step::DropRefLock, &self.path)
-        {
-            tracing::warn!("{}", error.chain());
-        }
-    }
-}
-
-/// Makes the prepared file appear as `lock`. Not every file system can link; then it is written.
-fn claim(lock: &Path, prepared: &Path, value: &[u8]) -> io::Result<()> {
-    match step::hard_link(Step::LockRef, prepared, lock) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let mut file = File::create_new(lock)?;
-            step::write(Step::LockRef, &mut file, value)?;
-            step::sync(Step::LockRef, &file)
-        }
-        done => done,
-    }
+/// Where the next value of the reference waits. Within `refs` it would be a reference itself.
+fn prepared(settings: &Settings) -> PathBuf {
+    settings.annex.join("gannet.ref")
 }
 
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
