@@ -13,7 +13,7 @@ use crate::objects::{Object, file_name, prefixed_name};
 use crate::permissions::{make_dirs, protect_object, share_file, tell_frozen, with_thawed_dir};
 use crate::site::Site;
 use crate::step::{self, Step};
-use crate::transfer::{self, TransferLock, check_space};
+use crate::transfer::{TransferLock, check_space};
 
 /// What a put has to say before its first byte.
 pub(crate) struct Announcement<'a> {
@@ -212,23 +212,17 @@ pub(crate) fn held(site: &Site, key: &Key) -> Result<u64> {
     }
 }
 
-/// Gives back what puts that a crash ended had received, as far as it can be resumed.
+/// Puts in order what a process that crashed left of a transfer of `key`, whose lock it had.
 ///
-/// Those that another process is receiving right now are left alone.
-pub(crate) fn recover(site: &Site, now: WallTime) {
-    transfer::clear_stale(site);
-    let Ok(entries) = fs::read_dir(private_dir(site)) else { return };
-    for entry in entries.flatten() {
-        use std::os::unix::ffi::OsStrExt;
-        let name = entry.file_name();
-        let Ok(key) = Key::from_file_name(name.as_bytes()) else { continue };
-        let own = site.uuid();
-        let lock = TransferLock::acquire(site, &key, own, &AssociatedFile::default(), now);
-        let restored = lock.and_then(|_lock| restore(site, &entry.path(), &key));
-        if let Err(error) = restored {
-            tracing::warn!("cannot recover a partial upload: {}", error.chain());
-        }
+/// # Errors
+/// What the disk reports.
+pub(crate) fn recover(site: &Site, key: &Key, transfer: &TransferLock) -> Result<()> {
+    restore(site, &private_dir(site).join(file_name(key)), key)?;
+    if site.locate(key)?.metadata()?.is_some() {
+        transfer.succeeded();
+        remove_leftovers(site, key);
     }
+    Ok(())
 }
 
 /// Checks the policies that a key must meet to be stored here.
@@ -384,7 +378,7 @@ fn shared_partial(site: &Site, key: &Key) -> PathBuf {
 
 /// Files here belong to whoever has the transfer lock. Its name has no `--`, so git-annex does
 /// not take it for a key (§5.2).
-fn private_dir(site: &Site) -> PathBuf {
+pub(crate) fn private_dir(site: &Site) -> PathBuf {
     site.annex().join("tmp/gannet")
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gannet_core::{Error, Result};
 
-use crate::lockfile::{LockFile, Sharing};
+use crate::lockfile::{Acquire, LockFile, Sharing};
 use crate::permissions::{make_dirs, share_file};
 use crate::settings::Settings;
 use crate::step::{self, Step};
@@ -74,6 +74,33 @@ impl Temporary {
         Ok(temporary)
     }
 
+    /// Removes those of processes that crashed, if nobody has any right now. Other programs'
+    /// files are theirs.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn remove_abandoned(settings: &Settings) -> Result<()> {
+        let Ok(entries) = std::fs::read_dir(settings.annex.join("othertmp")) else { return Ok(()) };
+        let abandoned: Vec<PathBuf> = entries
+            .flatten()
+            .filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()))
+            .map(|entry| entry.path())
+            .collect();
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        let lock = settings.annex.join("othertmp.lck");
+        let lock = LockFile::open(&lock, Sharing::Exclusive, Acquire::Try, settings)
+            .map_err(|error| Error::disk("lock", lock, error))?;
+        if lock.is_some() {
+            for path in abandoned {
+                remove_if_exists(Step::DropTemporary, &path)?;
+            }
+        }
+        drop(lock);
+        Ok(())
+    }
+
     /// Renames the file, replacing what has that name. The caller syncs the directory.
     ///
     /// # Errors
@@ -126,10 +153,13 @@ pub(crate) fn temporary_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let random = getrandom::u64().unwrap_or_default();
-    format!("gannet{}.{count}.{random:x}", std::process::id())
+    format!("{PREFIX}{}.{count}.{random:x}", std::process::id())
 }
 
 /// A path made of bytes, as git and git-annex make them.
 pub(crate) fn path_of(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
+
+/// How the names of temporary files begin.
+const PREFIX: &str = "gannet";

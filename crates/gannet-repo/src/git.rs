@@ -22,6 +22,8 @@ use crate::step::{self, Step};
 
 mod reference;
 
+pub(crate) use reference::remove_abandoned_lock;
+
 /// The object database and references of one repository, opened when first needed.
 #[derive(Debug)]
 pub(crate) struct Git {

@@ -20,6 +20,7 @@ mod permissions;
 mod process;
 mod reading;
 mod receiving;
+mod recovery;
 mod repo;
 mod scribe;
 mod settings;

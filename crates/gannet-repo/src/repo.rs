@@ -21,6 +21,7 @@ use crate::permissions::thaw_object;
 use crate::process::Hook;
 use crate::reading;
 use crate::receiving::Receiving;
+use crate::recovery;
 use crate::scribe::Scribe;
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
@@ -57,7 +58,7 @@ impl Repo {
         let current = Arc::new(Current::open(path, &*clock)?);
         let site = current.known();
         if site.check_writable().is_ok() {
-            arriving::recover(&site, clock.wall());
+            recovery::recover(&site, clock.wall());
         }
         let blocking = Blocking::new(BLOCKING_MAX);
         let inner = Inner {

@@ -17,7 +17,7 @@ mod signature;
 mod tests;
 mod values;
 
-pub(crate) use change::set_values;
+pub(crate) use change::{remove_abandoned_lock, set_values};
 pub use open_error::OpenError;
 pub(crate) use place::Place;
 use signature::Signature;

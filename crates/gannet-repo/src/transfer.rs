@@ -1,7 +1,6 @@
 //! The notes that tell other processes of a transfer into this repository, and the space that
 //! running transfers will need (repository §5.1 to §5.4).
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -131,27 +130,6 @@ pub(crate) fn check_space(site: &Site, key: &Key, size: u64, held: u64) -> Resul
     let alone = size.max(1).saturating_add(site.settings().disk_reserve).saturating_sub(held);
     let needed = alone.saturating_add(missing_elsewhere(site, key));
     if needed > free { Err(Error::NoSpace { needed, free }) } else { Ok(()) }
-}
-
-/// Removes notes and lock files of transfers that a crash ended: those that nobody has locked.
-pub(crate) fn clear_stale(site: &Site) {
-    for dir in entries(&site.annex().join("transfer/download")) {
-        for path in entries(&dir) {
-            let Some(name) = path.file_name() else { continue };
-            let Some(name) = name.as_bytes().strip_prefix(b"lck.") else { continue };
-            let opened = LockFile::open_existing(&path, Sharing::Exclusive, Acquire::Try);
-            let Ok(Some(lock)) = opened else { continue };
-            if !lock.is_sane() {
-                continue;
-            }
-            for stale in [dir.join(OsStr::from_bytes(name)), path] {
-                if let Err(error) = remove_if_exists(Step::RemoveTransferNote, &stale) {
-                    tracing::debug!("{}", error.chain());
-                }
-            }
-            drop(lock);
-        }
-    }
 }
 
 /// How many bytes other running transfers into this repository still have to write.

@@ -82,6 +82,16 @@ impl Session {
     }
 }
 
+/// Removes a lock on the git-annex branch that a crash left.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn remove_abandoned_lock(settings: &Settings) -> Result<()> {
+    let path = settings.place.common_dir.join(BRANCH);
+    GitLock::remove_abandoned(&path, &prepared(settings))
+        .map_err(|error| Error::disk("unlock", path, error))
+}
+
 /// Takes git's lock on the reference, waiting a while for whoever has it.
 fn lock(reference: &Path, value: &[u8], settings: &Settings) -> Result<GitLock> {
     create_dirs(&settings.annex, settings)?;

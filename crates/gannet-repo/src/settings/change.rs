@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use gannet_core::{Error, Result};
 use gix::config::{File, Source};
 
 use super::{OpenError, Place};
@@ -17,7 +18,10 @@ use crate::step::Step;
 ///
 /// # Errors
 /// When somebody else is changing the file, or it is broken, or a disk refuses.
-pub(crate) fn set_values(place: &Place, values: &[(&str, &str)]) -> Result<(), OpenError> {
+pub(crate) fn set_values(
+    place: &Place,
+    values: &[(&str, &str)],
+) -> std::result::Result<(), OpenError> {
     let [path, _] = place.config_files();
     let prepared = prepared(place);
     for _ in 0..TRIES_MAX {
@@ -41,6 +45,16 @@ pub(crate) fn set_values(place: &Place, values: &[(&str, &str)]) -> Result<(), O
     }
     let changing = io::Error::other("somebody else keeps changing it");
     Err(OpenError::disk("write", path, changing))
+}
+
+/// Removes a lock on the configuration that a crash left.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn remove_abandoned_lock(place: &Place) -> Result<()> {
+    let [path, _] = place.config_files();
+    GitLock::remove_abandoned(&path, &prepared(place))
+        .map_err(|error| Error::disk("unlock", path, error))
 }
 
 fn prepared(place: &Place) -> PathBuf {
