@@ -206,6 +206,30 @@ impl RemovalLock {
         }
     }
 
+    /// Removes the files that guarded an object which is absent, unless somebody is busy there.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn remove_abandoned(site: &Site, object: Object) -> Result<()> {
+        let path = object.beside(LOCK);
+        if site.settings().version.locks_the_object() || !path.exists() {
+            object.prune(site.settings());
+            return Ok(());
+        }
+        let lock = match LockFile::open_existing(&path, Sharing::Exclusive, Acquire::Try) {
+            Ok(Some(lock)) if lock.is_sane() => lock,
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::disk("lock", &path, error)),
+        };
+        if object.metadata()?.is_some() {
+            return Ok(()); // stored just now
+        }
+        let site = site.clone();
+        drop(Self { lock: Some(lock), _sentinal: None, beside: true, object, site });
+        Ok(())
+    }
+
     /// The object that may be removed.
     pub(crate) fn object(&self) -> &Object {
         &self.object

@@ -186,7 +186,11 @@ impl Inner {
             ));
         }
         let object = site.locate(key)?;
-        let Some(metadata) = object.metadata()? else { return Ok(Permission::Absent) };
+        let Some(metadata) = object.metadata()? else {
+            // A removal that a crash ended may have left its lock.
+            RemovalLock::remove_abandoned(site, object)?;
+            return Ok(Permission::Absent);
+        };
         let modified = site.settings().thin
             && !self.vouched.vouch(key, &object, &metadata, site.settings())?;
         if modified {
