@@ -218,7 +218,9 @@ pub(crate) fn held(site: &Site, key: &Key) -> Result<u64> {
 /// What the disk reports.
 pub(crate) fn recover(site: &Site, key: &Key, transfer: &TransferLock) -> Result<()> {
     restore(site, &private_dir(site).join(file_name(key)), key)?;
-    if site.locate(key)?.metadata()?.is_some() {
+    let object = site.locate(key)?;
+    if object.metadata()?.is_some() {
+        with_thawed_dir(object.dir(), site.settings(), || Ok(()))?; // protects it in the end
         transfer.succeeded();
         remove_leftovers(site, key);
     }
