@@ -1,0 +1,230 @@
+//! What is done to a repository, from its preparation to the moment when it is acknowledged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gannet_core::{Annex, Asker, AssociatedFile, Mode, Verdict};
+use gannet_repo::{InitOptions, Repo, create};
+use gannet_testkit::{Ending, Journey, Sample, TestClock};
+use tokio::runtime::Runtime;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    CreateBare,
+    CreateWithWorkTree,
+    Put,
+    PutInWorkTree,
+    PutTheRest,
+    PutThatBreaks,
+    PutUnverifiableThatBreaks,
+    PutOverLeftovers,
+    Remove,
+    RemoveInWorkTree,
+    RemoveRetained,
+    RemoveVersion9,
+    LockAndVanish,
+    LockAndRelease,
+    ReleaseAfterVanished,
+    OpenAfterCrash,
+}
+
+use Operation::*;
+
+impl Operation {
+    pub(crate) fn is_bare(self) -> bool {
+        !matches!(self, CreateWithWorkTree | PutInWorkTree | RemoveInWorkTree)
+    }
+
+    pub(crate) fn creates(self) -> bool {
+        matches!(self, CreateBare | CreateWithWorkTree)
+    }
+
+    pub(crate) fn puts(self) -> bool {
+        matches!(self, Put | PutInWorkTree | PutTheRest | PutOverLeftovers)
+    }
+
+    pub(crate) fn removes(self) -> bool {
+        matches!(self, Remove | RemoveInWorkTree | RemoveRetained | RemoveVersion9)
+    }
+
+    pub(crate) fn locks(self) -> bool {
+        matches!(self, LockAndVanish | LockAndRelease | ReleaseAfterVanished)
+    }
+
+    /// The content that it is about.
+    pub(crate) fn sample(self) -> Sample {
+        match self {
+            PutUnverifiableThatBreaks | PutOverLeftovers => Sample::unverifiable(1, LEN),
+            _ => Sample::secure(1, LEN),
+        }
+    }
+
+    pub(crate) fn annex(self, dir: &Path) -> PathBuf {
+        git_dir(self, dir).join("annex")
+    }
+
+    /// The state before it.
+    pub(crate) fn prepare(self, dir: &Path) {
+        if self.creates() {
+            return;
+        }
+        let clock = TestClock::new();
+        create(&dir.join("repo"), &options(self), &*clock).unwrap();
+        if self == RemoveVersion9 {
+            let config = git_dir(self, dir).join("config");
+            let text = fs::read_to_string(&config).unwrap();
+            let old = text.replace("version = 10", "version = 9");
+            assert_ne!(old, text);
+            fs::write(config, old).unwrap();
+        }
+        let sample = self.sample();
+        let partial = sample.key.file_name();
+        let partial = String::from_utf8(partial).unwrap();
+        let tmp = self.annex(dir).join("tmp");
+        match self {
+            PutTheRest => {
+                fs::create_dir_all(&tmp).unwrap();
+                fs::write(tmp.join(partial), &sample.bytes[..PART]).unwrap();
+            }
+            PutOverLeftovers => {
+                let failed = self.annex(dir).join("transfer/failed/download");
+                let repo = Repo::open(&dir.join("repo"), clock).unwrap();
+                let failed = failed.join(repo.uuid().as_str());
+                fs::create_dir_all(&failed).unwrap();
+                fs::write(failed.join(&partial), "1800000000s\n\n").unwrap();
+                fs::create_dir_all(tmp.join(format!("work.{partial}/more"))).unwrap();
+                fs::write(tmp.join(partial), &sample.bytes[..PART]).unwrap();
+            }
+            OpenAfterCrash => {
+                let runtime = runtime();
+                runtime.block_on(async {
+                    let repo = open(dir);
+                    let other = Sample::secure(9, 10);
+                    repo.put(&anybody(), &other.key, &no_file(), other.content(0)).await.unwrap();
+                });
+                // The journal is not committed any more.
+                runtime.shutdown_background();
+                fs::create_dir_all(tmp.join("gannet")).unwrap();
+                fs::write(tmp.join("gannet").join(partial), &sample.bytes[..PART]).unwrap();
+                let lost = Sample::unverifiable(7, 20);
+                let lost = String::from_utf8(lost.key.file_name()).unwrap();
+                fs::write(tmp.join("gannet").join(lost), "nobody").unwrap();
+                let git_dir = git_dir(self, dir);
+                fs::write(git_dir.join("annex/othertmp/gannet1.2.3"), "nobody").unwrap();
+                for (prepared, lock) in [
+                    ("annex/gannet.ref", "refs/heads/git-annex.lock"),
+                    ("gannet.config", "config.lock"),
+                ] {
+                    fs::write(git_dir.join(prepared), "nobody").unwrap();
+                    fs::hard_link(git_dir.join(prepared), git_dir.join(lock)).unwrap();
+                }
+            }
+            _ if self.removes() || self.locks() => runtime().block_on(async {
+                let repo = open(dir);
+                repo.put(&anybody(), &sample.key, &no_file(), sample.content(0)).await.unwrap();
+                if matches!(self, RemoveRetained | ReleaseAfterVanished) {
+                    drop(repo.lock(&anybody(), &sample.key).await.unwrap().unwrap());
+                }
+                repo.flush().await.unwrap();
+            }),
+            _ => {}
+        }
+    }
+
+    /// Does it, and acknowledges it.
+    pub(crate) fn perform(self, dir: &Path) {
+        let clock = self.clock();
+        let path = dir.join("repo");
+        if self.creates() {
+            let uuid = create(&path, &options(self), &*clock).unwrap();
+            return fs::write(dir.join(ACK), uuid.as_str()).unwrap();
+        }
+        let acknowledge = || fs::write(dir.join(ACK), "").unwrap();
+        let sample = self.sample();
+        let (key, by) = (&sample.key, &anybody());
+        runtime().block_on(async {
+            let repo = Repo::open(&path, clock).unwrap();
+            match self {
+                PutThatBreaks | PutUnverifiableThatBreaks => {
+                    let journey = Journey::of(&sample.bytes, 0).cut(PART as u64, Ending::Broken);
+                    repo.put(by, key, &no_file(), journey.content()).await.unwrap_err();
+                    acknowledge();
+                    // What is doubtful is dropped, whatever its key.
+                    let journey = Journey::of(&sample.bytes, 0);
+                    let doubtful = journey.ending(Ending::Verdict(Verdict::Doubtful));
+                    repo.put(by, key, &no_file(), doubtful.content()).await.unwrap_err();
+                }
+                _ if self.puts() => {
+                    let from = if self == PutTheRest { PART as u64 } else { 0 };
+                    repo.put(by, key, &no_file(), sample.content(from)).await.unwrap();
+                    acknowledge();
+                }
+                _ if self.removes() => {
+                    assert!(repo.remove(by, key).await.unwrap().removed);
+                    acknowledge();
+                }
+                _ if self.locks() => {
+                    let lock = repo.lock(by, key).await.unwrap().unwrap();
+                    acknowledge();
+                    if self == LockAndVanish {
+                        drop(lock);
+                    } else {
+                        fs::remove_file(dir.join(ACK)).unwrap(); // nobody counts on it any more
+                        lock.release().await.unwrap();
+                    }
+                }
+                _ => {}
+            }
+            repo.flush().await.unwrap();
+        });
+    }
+
+    /// The time at which it happens.
+    pub(crate) fn clock(self) -> Arc<TestClock> {
+        let clock = TestClock::new();
+        match self {
+            ReleaseAfterVanished => clock.advance(100),
+            RemoveRetained => clock.advance(1000),
+            _ => {}
+        }
+        clock
+    }
+}
+
+/// A directory in memory if possible: nothing here survives the machine, and syncing takes time.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+pub(crate) fn git_dir(operation: Operation, dir: &Path) -> PathBuf {
+    if operation.is_bare() { dir.join("repo") } else { dir.join("repo/.git") }
+}
+
+pub(crate) fn options(operation: Operation) -> InitOptions {
+    InitOptions { description: "scratch".to_owned(), bare: operation.is_bare(), uuid: None }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+pub(crate) fn anybody() -> Asker {
+    Asker::with_mode(Mode::FULL)
+}
+
+pub(crate) fn no_file() -> AssociatedFile {
+    AssociatedFile::default()
+}
+
+fn open(dir: &Path) -> Repo {
+    Repo::open(&dir.join("repo"), TestClock::new()).unwrap()
+}
+
+/// The file that says that the operation was acknowledged.
+pub(crate) const ACK: &str = "acknowledged";
+/// Two visits to the disk and a bit.
+const LEN: usize = 300_000;
+/// What an earlier attempt left.
+pub(crate) const PART: usize = 200_000;
