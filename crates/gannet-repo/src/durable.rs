@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,13 +54,7 @@ impl Temporary {
     /// # Errors
     /// When it cannot be written; nothing is left then.
     pub(crate) fn write(content: &[u8], settings: &Settings) -> Result<Self> {
-        // The lock comes first: whoever can take it exclusively wipes the whole directory (§5.2).
-        let lock = settings.annex.join("othertmp.lck");
-        let lock = LockFile::wait(&lock, Sharing::Shared, settings)?;
-        let dir = settings.annex.join("othertmp");
-        create_dirs(&dir, settings)?;
-        let path = dir.join(temporary_name());
-        let temporary = Self { path, moved: false, _lock: lock };
+        let temporary = Self::name(settings)?;
         let path = &temporary.path;
         let mut file = OpenOptions::new()
             .write(true)
@@ -101,6 +96,25 @@ impl Temporary {
         Ok(())
     }
 
+    /// Finds a name that nothing has yet; the caller makes the file.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or locked.
+    pub(crate) fn name(settings: &Settings) -> Result<Self> {
+        // The lock comes first: whoever can take it exclusively wipes the whole directory (§5.2).
+        let lock = settings.annex.join("othertmp.lck");
+        let lock = LockFile::wait(&lock, Sharing::Shared, settings)?;
+        let dir = settings.annex.join("othertmp");
+        create_dirs(&dir, settings)?;
+        let path = dir.join(temporary_name());
+        Ok(Self { path, moved: false, _lock: lock })
+    }
+
+    /// Where it is for now.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Renames the file, replacing what has that name. The caller syncs the directory.
     ///
     /// # Errors
@@ -108,6 +122,17 @@ impl Temporary {
     pub(crate) fn move_to(mut self, step: Step, place: &Path) -> Result<()> {
         step::rename(step, &self.path, place)
             .map_err(|error| Error::disk("create", place, error))?;
+        self.moved = true;
+        Ok(())
+    }
+
+    /// Renames the file to `name` in an open directory, replacing what has that name.
+    ///
+    /// # Errors
+    /// As [`Temporary::move_to`].
+    pub(crate) fn move_into(mut self, dir: &OwnedFd, name: &Path) -> Result<()> {
+        rustix::fs::renameat(rustix::fs::CWD, &self.path, dir, name)
+            .map_err(|error| Error::disk("create", name, error.into()))?;
         self.moved = true;
         Ok(())
     }

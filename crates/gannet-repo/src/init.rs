@@ -1,6 +1,5 @@
 //! Creates repositories without git and git-annex (repository §3.3, §3.4).
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use gannet_core::{Clock, Error, Result, Uuid};
@@ -9,6 +8,7 @@ use crate::branch;
 use crate::durable::{Temporary, create_dirs, sync_dir};
 use crate::git::{Found, Git};
 use crate::journal;
+use crate::keys_db::InodeCache;
 use crate::logs::uuid;
 use crate::settings::{Config, OpenError, Place, Settings, set_values};
 use crate::step::Step;
@@ -133,8 +133,7 @@ fn create_sentinal(settings: &Settings) -> Result<()> {
     }
     Temporary::write(b"", settings)?.move_to(Step::WriteSentinal, &path)?;
     let found = path.metadata().map_err(|error| Error::disk("examine", &path, error))?;
-    let stamp =
-        format!("{} {} {} {}", found.ino(), found.size(), found.mtime(), found.mtime_nsec());
+    let stamp = InodeCache::of(&found).to_string();
     Temporary::write(stamp.as_bytes(), settings)?.move_to(Step::WriteSentinalCache, &cache)?;
     sync_dir(Step::SyncSentinal, &settings.annex)
 }

@@ -9,13 +9,14 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use gannet_core::backend::Checker;
+use gannet_core::backend::{Checker, Strength, strength};
 use gannet_core::place::{Scheme, hash_dirs};
 use gannet_core::{Error, Key, Result};
 
 use crate::permissions::make_dirs;
 use crate::settings::Settings;
 use crate::step::{self, Step};
+use crate::work_tree::denies;
 
 /// Where the object of a key is, or would go.
 #[derive(Clone, Debug)]
@@ -184,13 +185,20 @@ impl Vouched {
         if key.size().is_some_and(|size| size != metadata.len()) {
             return Ok(false);
         }
+        // Where the key promises no more than a size, only the keys database knows better.
+        Ok(self.is_right(key, object, metadata)?
+            && !(strength(key) == Strength::SizeOnly && denies(settings, key, metadata)))
+    }
+
+    /// Whether the object hashes right; remembered for as long as its inode stays as it is.
+    fn is_right(&self, key: &Key, object: &Object, metadata: &Metadata) -> Result<bool> {
         let inode = Inode::of(metadata);
         if let Some((_, right)) = self.lock().get(key).filter(|(known, _)| *known == inode) {
             return Ok(*right);
         }
-        let Some(file) = object.open()? else { return Ok(false) };
-        let right =
-            hashes_right(key, file).map_err(|error| Error::disk("read", object.path(), error))?;
+        let Some(mut file) = object.open()? else { return Ok(false) };
+        let right = hashes_right(key, &mut file)
+            .map_err(|error| Error::disk("read", object.path(), error))?;
         let mut known = self.lock();
         if known.len() >= VOUCHED_MAX {
             known.clear();
@@ -262,7 +270,8 @@ fn could_be_modified(metadata: &Metadata, settings: &Settings) -> bool {
     writable || metadata.nlink() > 1 || settings.thin && metadata.permissions().mode() & 0o200 != 0
 }
 
-fn hashes_right(key: &Key, mut file: File) -> io::Result<bool> {
+/// Whether the rest of `file` is what `key` promises.
+pub(crate) fn hashes_right(key: &Key, file: &mut File) -> io::Result<bool> {
     let mut checker = Checker::new(key);
     let mut buffer = vec![0; HASH_BUFFER_BYTES];
     loop {

@@ -26,6 +26,7 @@ use crate::scribe::Scribe;
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
 use crate::step::Step;
+use crate::work_tree;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
 ///
@@ -139,7 +140,8 @@ impl Repo {
             Permission::Granted(lock) => lock,
         };
         self.inner.scribe.record(key, Claim::Is(Status::Missing)).await?;
-        let removed = self.with_site(move |_, site| remove_object(site, lock)).await;
+        let wanted = key.clone();
+        let removed = self.with_site(move |_, site| remove_object(site, &wanted, lock)).await;
         // Another process may have stored the content again meanwhile, and recorded that.
         self.inner.scribe.record(key, Claim::AsFound).await?;
         removed.map(|()| Removal::done())
@@ -168,9 +170,23 @@ impl Inner {
             return Ok(false);
         }
         if being_removed(site, &site.locate(key)?)? {
-            return Err(Error::Busy { key: key.clone(), why: "it is being removed" });
+            return Err(busy(key));
         }
         self.is_present(site, key)
+    }
+
+    /// The same; if so, unlocked files of the work tree show the content afterwards.
+    fn is_shown(&self, site: &Site, key: &Key) -> Result<bool> {
+        let staying = self.is_staying(site, key)?;
+        if staying && !site.settings().bare {
+            // It must not go while it is being copied.
+            let now = self.clock.wall();
+            let lock = SharedLock::acquire(site, key, &self.vouched, now, None)?;
+            let lock = lock.ok_or_else(|| busy(key))?;
+            work_tree::show(site, key);
+            lock.release(now)?;
+        }
+        Ok(staying)
     }
 
     fn permit_removal(
@@ -207,8 +223,12 @@ impl Inner {
     }
 }
 
+fn busy(key: &Key) -> Error {
+    Error::Busy { key: key.clone(), why: "it is being removed" }
+}
+
 /// Removes the object, durably, and then unlocks.
-fn remove_object(site: &Site, lock: RemovalLock) -> Result<()> {
+fn remove_object(site: &Site, key: &Key, lock: RemovalLock) -> Result<()> {
     let object = lock.object();
     crate::permissions::with_thawed_dir(object.dir(), site.settings(), || {
         if let Some(program) = site.settings().program(Hook::SecureErase) {
@@ -218,6 +238,7 @@ fn remove_object(site: &Site, lock: RemovalLock) -> Result<()> {
         crate::durable::remove_if_exists(Step::RemoveObject, object.path())?;
         crate::objects::sync_dir(Step::SyncRemoval, object.dir())
     })?;
+    work_tree::hide(site, key);
     drop(lock);
     Ok(())
 }
@@ -296,7 +317,7 @@ impl Annex for Repo {
         let arriving = self
             .with_site(move |inner, site| {
                 site.check_writable()?;
-                if inner.is_staying(site, &wanted)? {
+                if inner.is_shown(site, &wanted)? {
                     return Ok(None);
                 }
                 let put = Announcement {
@@ -311,7 +332,7 @@ impl Annex for Repo {
             })
             .await?;
         let Some(arriving) = arriving else {
-            // What is here but was never recorded (a crash came in between) is recorded now.
+            // What is here but was never shown or recorded (a crash came in between) is so now.
             self.inner.scribe.record(key, Claim::AsFound).await?;
             return Ok(Stored::default());
         };
@@ -322,11 +343,7 @@ impl Annex for Repo {
             let stored = key.clone();
             repo.with_site(move |inner, site| {
                 verified.move_in()?;
-                if inner.is_staying(site, &stored)? {
-                    Ok(())
-                } else {
-                    Err(Error::Busy { key: stored, why: "it is being removed" })
-                }
+                if inner.is_shown(site, &stored)? { Ok(()) } else { Err(busy(&stored)) }
             })
             .await?;
             repo.inner.scribe.record(&key, Claim::AsFound).await?;
@@ -347,7 +364,7 @@ impl Annex for Repo {
         let present = self
             .with_site(move |inner, site| {
                 site.check_writable()?;
-                inner.is_staying(site, &wanted)
+                inner.is_shown(site, &wanted)
             })
             .await?;
         if !present {

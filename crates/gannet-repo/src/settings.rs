@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) place: Place,
     /// The annex directory, which has `objects/`, `journal/` and the rest.
     pub(crate) annex: PathBuf,
+    /// Where `keysdb/` is: the annex directory, or one of its own by `annex.dbdir`.
+    pub(crate) keys_db_dir: PathBuf,
     /// Top of the work tree; `None` if bare.
     pub(crate) work_tree: Option<PathBuf>,
     /// `annex.uuid`.
@@ -173,8 +175,14 @@ impl Settings {
     ) -> Self {
         let bare = config.is_bare(&place);
         let levels = |one| if one { Levels::One } else { Levels::Two };
+        let annex = place.common_dir.join("annex");
+        let db_dir = config.text("annex.dbdir").filter(|dir| !dir.is_empty());
         Self {
-            annex: place.common_dir.join("annex"),
+            keys_db_dir: match db_dir {
+                Some(dir) => place.top.join(dir).join(uuid.as_str()),
+                None => annex.clone(),
+            },
+            annex,
             work_tree: config.work_tree.clone().filter(|_| !bare),
             uuid,
             version,

@@ -2,6 +2,7 @@ use std::fs;
 
 use super::scratch::{At, Scratch, git, options, uuid};
 use super::*;
+use crate::keys_db::Trust;
 use crate::settings::peek;
 
 #[test]
@@ -20,8 +21,8 @@ fn a_bare_repository_is_as_git_and_git_annex_make_it() {
     scratch.run(&["fsck", "--strict"]);
     let sentinal = fs::metadata(settings.annex.join("sentinal")).unwrap();
     let cache = fs::read_to_string(settings.annex.join("sentinal.cache")).unwrap();
-    let expected = format!("{} 0 {} {}", sentinal.ino(), sentinal.mtime(), sentinal.mtime_nsec());
-    assert_eq!(cache, expected);
+    assert_eq!(cache, InodeCache::of(&sentinal).to_string());
+    assert_eq!(Trust::in_inodes_of(&settings), Trust::Inodes);
     assert_eq!(peek(&scratch.path).unwrap(), Some(settings.uuid));
 }
 

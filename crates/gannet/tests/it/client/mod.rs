@@ -15,3 +15,4 @@ mod relay;
 mod scene;
 mod testremote;
 mod together;
+mod unlocked;
