@@ -107,7 +107,7 @@ fn is_absence(error: &io::Error) -> bool {
 
 const BACKLOG: u32 = 1024;
 #[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const UNSENT_BYTES_MAX: u32 = 512 * 1024;
 const PICKS_MAX: u32 = 16;
 
 #[cfg(test)]
