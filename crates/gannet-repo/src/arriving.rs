@@ -81,6 +81,13 @@ impl Arriving {
         check_space(site, key, key.size().unwrap_or(total).max(total), held)?;
         let partial = Partial::adopt(site, key, held > 0)?;
         let file = partial.open(site)?;
+        // git-annex moves its own partial file into place after it has let go of the transfer
+        // (§5.2): what was there a moment ago may be gone, and the content be here.
+        let held =
+            file.metadata().map_err(|error| Error::disk("look at", &partial.path, error))?.len();
+        if from > held {
+            return Err(Error::WrongOffset { from, held });
+        }
         let mut arriving = Self {
             site: site.clone(),
             key: key.clone(),
@@ -262,8 +269,12 @@ impl Partial {
         let shared = shared_partial(site, key);
         let partial = Self { path, shared, resumable: is_resumable(key), moved: false };
         if resume {
-            step::rename(Step::TakePartial, &partial.shared, &partial.path)
-                .map_err(|error| Error::disk("rename", &partial.shared, error))?;
+            match step::rename(Step::TakePartial, &partial.shared, &partial.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::disk("rename", &partial.shared, error));
+                }
+                _ => {}
+            }
         }
         Ok(partial)
     }
