@@ -1,4 +1,5 @@
 //! See ARCHITECTURE.md.
 
 pub mod http;
+pub mod p2p;
 pub mod spell;

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use gannet_core::Uuid;
+use gannet_core::uuid::BadUuid;
 
 /// Text in brackets that is not base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,28 @@ pub fn read(text: &[u8]) -> Result<Cow<'_, [u8]>, BadSpelling> {
             digits => BASE64URL.decode(digits).map(Cow::Owned).map_err(|_| BadSpelling),
         },
     }
+}
+
+/// Reads what a client calls itself. That may be any text, but it ends up in file names: what
+/// could not be a uuid is replaced by something that can.
+///
+/// # Errors
+/// When it is empty.
+pub fn client_uuid(text: &[u8]) -> Result<Uuid, BadUuid> {
+    Uuid::parse(text).or_else(|_| Uuid::parse(&harmless(text)))
+}
+
+/// A word like `text` that can be a uuid.
+fn harmless(text: &[u8]) -> Vec<u8> {
+    let mut word: Vec<u8> = text
+        .iter()
+        .take(Uuid::BYTES_MAX)
+        .map(|&byte| if byte.is_ascii_graphic() && byte != b'/' { byte } else { b'_' })
+        .collect();
+    if matches!(word.as_slice(), b"." | b"..") {
+        word.push(b'_');
+    }
+    word
 }
 
 /// What stands between a `[` at the start and a `]` at the end.

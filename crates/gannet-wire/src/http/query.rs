@@ -30,12 +30,7 @@ impl<'a> Query<'a> {
         if text.is_empty() {
             return Err(bad(BadText::Empty));
         }
-        // Any text is allowed here, but it ends up in file names.
-        Ok(Some(
-            Uuid::parse(&text)
-                .or_else(|_| Uuid::parse(&harmless(&text)))
-                .map_err(|_| bad(BadText::Empty))?,
-        ))
+        Ok(Some(spell::client_uuid(&text).map_err(|_| bad(BadText::Empty))?))
     }
 
     /// Who asks, where that must be told.
@@ -103,17 +98,4 @@ fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     }
     let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
     percent_decode(&spaced).collect::<Vec<u8>>().into()
-}
-
-/// A word like `text` that can be a uuid.
-fn harmless(text: &[u8]) -> Vec<u8> {
-    let mut word: Vec<u8> = text
-        .iter()
-        .take(Uuid::BYTES_MAX)
-        .map(|&byte| if byte.is_ascii_graphic() && byte != b'/' { byte } else { b'_' })
-        .collect();
-    if matches!(word.as_slice(), b"." | b"..") {
-        word.push(b'_');
-    }
-    word
 }

@@ -1,0 +1,5 @@
+//! The line protocol: messages, decoding, both sides, and what git-annex was seen to say.
+
+mod arbitrary;
+mod decoding;
+mod messages;
