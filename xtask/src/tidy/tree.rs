@@ -40,11 +40,12 @@ impl Tree {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = format!("{prefix}{name}");
+            if SKIPPED.contains(&path.as_str()) {
+                continue;
+            }
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                if !SKIPPED.contains(&path.as_str()) {
-                    self.add(&entry.path(), &format!("{path}/"))?;
-                }
+                self.add(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_file()
                 && entry.metadata()?.len() <= TEXT_BYTES_MAX
                 && let Ok(text) = String::from_utf8(fs::read(entry.path())?)
