@@ -18,7 +18,7 @@ pub struct LineTooLong;
 
 /// What was found in the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Found {
     /// A message. After [`Message::Data`] come as many bytes of data as it says.
     Message(Message),
     /// A line that is no message.
@@ -72,12 +72,12 @@ impl Decoder {
     ///
     /// # Errors
     /// When a line is too long; then for ever.
-    pub fn pull(&mut self) -> Result<Option<Event>, LineTooLong> {
+    pub fn pull(&mut self) -> Result<Option<Found>, LineTooLong> {
         if self.data_left > 0 {
             let most = usize::try_from(self.data_left).unwrap_or(usize::MAX);
             let len = self.unread.len().min(most);
             self.data_left -= len as u64;
-            return Ok((len > 0).then(|| Event::Data(self.unread.split_to(len).freeze())));
+            return Ok((len > 0).then(|| Found::Data(self.unread.split_to(len).freeze())));
         }
         let end = self.unread.len().min(LINE_BYTES_MAX);
         let found = self.unread[self.scanned..end].iter().position(|&byte| byte == b'\n');
@@ -92,12 +92,12 @@ impl Decoder {
         let message = match Message::parse(line) {
             Ok(message) => message,
             Err(why) => {
-                return Ok(Some(Event::Garbage { line: Bytes::copy_from_slice(line), why }));
+                return Ok(Some(Found::Garbage { line: Bytes::copy_from_slice(line), why }));
             }
         };
         if let Message::Data(len) = message {
             self.data_left = len;
         }
-        Ok(Some(Event::Message(message)))
+        Ok(Some(Found::Message(message)))
     }
 }

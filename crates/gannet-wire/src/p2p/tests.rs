@@ -3,3 +3,5 @@
 mod arbitrary;
 mod decoding;
 mod messages;
+mod pair;
+mod together;

@@ -7,10 +7,10 @@ use super::super::*;
 use super::arbitrary;
 
 /// All events up to the first error, with adjacent pieces of data joined.
-fn events(decoder: &mut Decoder, seen: &mut Vec<Event>) -> Result<(), LineTooLong> {
+fn events(decoder: &mut Decoder, seen: &mut Vec<Found>) -> Result<(), LineTooLong> {
     while let Some(event) = decoder.pull()? {
         match (seen.last_mut(), event) {
-            (Some(Event::Data(before)), Event::Data(data)) => {
+            (Some(Found::Data(before)), Found::Data(data)) => {
                 *before = [&before[..], &data[..]].concat().into();
             }
             (_, event) => seen.push(event),
@@ -19,7 +19,7 @@ fn events(decoder: &mut Decoder, seen: &mut Vec<Event>) -> Result<(), LineTooLon
     Ok(())
 }
 
-fn decode<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Result<(), LineTooLong>) {
+fn decode<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Found>, Result<(), LineTooLong>) {
     let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
     for part in parts {
         decoder.feed(part);
@@ -36,15 +36,15 @@ fn messages_follow_data_without_a_gap() {
     let stream = b"DATA 9\nscripted\nVALID\r\nDATA 0\nINVALID\nMAYBE\nDATA x\nDATA 3\nab";
     let (seen, _) = decode([&stream[..]]);
     let expected = [
-        Event::Message(Message::Data(9)),
-        Event::Data("scripted\n".into()),
-        Event::Message(Message::Valid),
-        Event::Message(Message::Data(0)),
-        Event::Message(Message::Invalid),
-        Event::Garbage { line: "MAYBE".into(), why: Unparsable::Name },
-        Event::Garbage { line: "DATA x".into(), why: Unparsable::DataLength },
-        Event::Message(Message::Data(3)),
-        Event::Data("ab".into()),
+        Found::Message(Message::Data(9)),
+        Found::Data("scripted\n".into()),
+        Found::Message(Message::Valid),
+        Found::Message(Message::Data(0)),
+        Found::Message(Message::Invalid),
+        Found::Garbage { line: "MAYBE".into(), why: Unparsable::Name },
+        Found::Garbage { line: "DATA x".into(), why: Unparsable::DataLength },
+        Found::Message(Message::Data(3)),
+        Found::Data("ab".into()),
     ];
     assert_eq!(seen, expected);
 }
@@ -68,8 +68,8 @@ fn data_is_not_copied() {
     let mut decoder = Decoder::default();
     decoder.inbox().extend_from_slice(b"DATA 4\nabcd");
     let there = decoder.inbox()[7..].as_ptr();
-    assert_eq!(decoder.pull(), Ok(Some(Event::Message(Message::Data(4)))));
-    let Ok(Some(Event::Data(data))) = decoder.pull() else { panic!() };
+    assert_eq!(decoder.pull(), Ok(Some(Found::Message(Message::Data(4)))));
+    let Ok(Some(Found::Data(data))) = decoder.pull() else { panic!() };
     assert_eq!(data.as_ptr(), there);
 }
 
