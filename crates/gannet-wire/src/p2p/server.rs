@@ -9,73 +9,12 @@ use super::decoder::{Decoder, Found};
 use super::message::{Message, Unparsable};
 use super::outflow::Outflow;
 use super::request::Request;
-use super::text::{Text, Token};
 use super::version::Version;
 
 mod answering;
+mod event;
 
-/// What the driver of a connection is to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Send these bytes.
-    Say(Bytes),
-    /// Check who the client is; then [`Server::admit`] it or [`Server::turn_away`].
-    Auth {
-        /// Who it says it is.
-        client: Uuid,
-        /// What it says to prove that.
-        token: Token,
-    },
-    /// Do what is asked for, and [`Server::answer`]. Nothing more is heard until then, except
-    /// that after a [`Request::Put`] its data comes first, up to the [`End`](Self::End).
-    Request(Request),
-    /// The next bytes: of the content that is being put, or for the service that is connected.
-    Data(Bytes),
-    /// All the data of a put has come, with what the client says of it. Version 0 says nothing:
-    /// whoever stores the content must make sure of it.
-    End(Option<Verdict>),
-    /// Release the lock that the last [`Answer::Locked`](super::Answer) told of.
-    Unlock,
-    /// Let go of that lock and leave its retention: the client said something else instead of
-    /// unlocking, so perhaps it still counts on the content.
-    Forsake,
-    /// The client wants no more of the service: end it, then [`Server::connect_done`].
-    ConnectDone(i32),
-    /// Close the connection. A put that has not come to its end is broken off; a lock that is
-    /// still held leaves its retention (p2p-line §6.2).
-    Close(Close),
-}
-
-/// Why a connection ends.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Close {
-    /// The client has closed it, between two requests.
-    #[error("the client closed the connection")]
-    Ended,
-    /// The client has closed it, or it broke, while something was going on.
-    #[error("the connection was lost")]
-    Lost,
-    /// The client said `ERROR`.
-    #[error("the client gave up: {0}")]
-    GivenUp(Text),
-    /// A line was too long to be a message.
-    #[error("the client said something too long to be a message")]
-    LineTooLong,
-    /// The client did not say who it is, or is not let in.
-    #[error("the client is not let in")]
-    TurnedAway,
-    /// The client said something after which nothing can be understood.
-    #[error("the client cannot be understood")]
-    Garbled,
-}
-
-impl Close {
-    /// Whether nothing went wrong: the exit code is 0 then, and 1 if not (p2p-line §7).
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        matches!(self, Self::Ended | Self::GivenUp(_))
-    }
-}
+pub use event::{Close, Event};
 
 /// The server's side of a connection, without the connection.
 ///
@@ -253,15 +192,13 @@ impl Server {
             }
             (State::PutRefused, Message::Error(_)) => self.quietly(State::Ready),
             (_, Message::Error(text)) => self.close(Close::GivenUp(text)),
-            (State::Unauthenticated, _) => self.say_and_close(UNEXPECTED, Close::TurnedAway),
+            (State::Ready | State::PutRefused, message) => self.on_request(message),
 
             (State::Offered(offer), Message::Data(len)) => self.on_announcement(offer, len),
             (State::Offered(offer), Message::DataPresent) if self.version.has_data_present() => {
                 let Offer { key, file, from: _ } = offer;
                 self.ask(Awaited::Stored, Request::PutPresent { key, file })
             }
-            (State::Offered(_), _) => self.now(State::Ready, error(EXPECTED_DATA)),
-
             (State::Emptied(offer), Message::Valid) => {
                 let Offer { key, file, from } = offer;
                 self.next = Some(Event::End(Some(Verdict::Valid)));
@@ -276,11 +213,6 @@ impl Server {
             (State::Unvouched, Message::Invalid) => {
                 self.now(State::Asked(Awaited::Stored), Event::End(Some(Verdict::Doubtful)))
             }
-            // The reference says this, and then stores the content and says that too (p2p-line
-            // §13, 8): whoever reads on takes the second reply for that to its next request.
-            (State::Emptied(_) | State::Unvouched, _) => {
-                self.say_and_close(EXPECTED_VALIDITY, Close::Garbled)
-            }
 
             (State::Delivered, Message::Success | Message::Failure) => self.quietly(State::Ready),
             (State::Delivered, Message::SuccessPlus(_) | Message::FailurePlus(_))
@@ -288,21 +220,32 @@ impl Server {
             {
                 self.quietly(State::Ready)
             }
-            (State::Delivered, _) => self.now(State::Ready, error(expected_result(self.version))),
-
             (State::Locked, Message::UnlockContent) => self.now(State::Ready, Event::Unlock),
-            (State::Locked, _) => {
-                self.next = Some(error(EXPECTED_UNLOCK));
-                self.now(State::Ready, Event::Forsake)
-            }
-
             (State::Relaying, Message::Data(_)) => self.quietly(State::Relaying),
             (State::Relaying, Message::ConnectDone(code)) => {
                 self.now(State::Hushing, Event::ConnectDone(code))
             }
-            (State::Relaying, _) => self.say_and_close(EXPECTED_RELAY, Close::Garbled),
 
-            (_, message) => self.on_request(message),
+            (state, _) => self.on_misfit(state, UNEXPECTED),
+        }
+    }
+
+    /// What does not fit: where something else was expected, that is said instead of `otherwise`.
+    fn on_misfit(&mut self, state: State, otherwise: &'static str) -> Option<Event> {
+        let error = expected(&state, self.version).unwrap_or(otherwise);
+        match state {
+            State::Unauthenticated => self.say_and_close(error, Close::TurnedAway),
+            // To `MAYBE` after the data the reference says this, then stores the content and says
+            // that too (p2p-line §13, 8): whoever goes on reading takes the second reply for that
+            // to its next request.
+            State::Emptied(_) | State::Unvouched | State::Relaying => {
+                self.say_and_close(error, Close::Garbled)
+            }
+            State::Locked => {
+                self.next = Some(Event::Say(line(error)));
+                self.now(State::Ready, Event::Forsake)
+            }
+            _ => self.now(State::Ready, Event::Say(line(error))),
         }
     }
 
@@ -340,7 +283,7 @@ impl Server {
             }
             Message::Connect(service) => self.ask(Awaited::Connection, Request::Connect(service)),
             Message::NotifyChange => self.ask(Awaited::Change, Request::NotifyChange),
-            _ => self.now(State::Ready, error(UNEXPECTED)),
+            _ => self.on_misfit(State::Ready, UNEXPECTED),
         }
     }
 
@@ -364,25 +307,15 @@ impl Server {
         }
     }
 
-    /// A line that is no message.
+    /// A line that is no message. What follows a `DATA` that is none cannot be understood.
     fn on_garbage(&mut self, state: State, why: Unparsable) -> Option<Event> {
         match (state, why) {
-            (State::Unauthenticated, _) => self.say_and_close(UNKNOWN, Close::TurnedAway),
-            (State::Offered(_), Unparsable::DataLength) => {
-                self.say_and_close(EXPECTED_DATA, Close::Garbled)
+            (state @ State::Unauthenticated, _) => self.on_misfit(state, UNKNOWN),
+            (state, Unparsable::DataLength) => {
+                let error = expected(&state, self.version).unwrap_or(UNKNOWN);
+                self.say_and_close(error, Close::Garbled)
             }
-            (_, Unparsable::DataLength) => self.say_and_close(UNKNOWN, Close::Garbled),
-            (State::Offered(_), _) => self.now(State::Ready, error(EXPECTED_DATA)),
-            (State::Emptied(_) | State::Unvouched, _) => {
-                self.say_and_close(EXPECTED_VALIDITY, Close::Garbled)
-            }
-            (State::Delivered, _) => self.now(State::Ready, error(expected_result(self.version))),
-            (State::Locked, _) => {
-                self.next = Some(error(EXPECTED_UNLOCK));
-                self.now(State::Ready, Event::Forsake)
-            }
-            (State::Relaying, _) => self.say_and_close(EXPECTED_RELAY, Close::Garbled),
-            (_, _) => self.now(State::Ready, error(UNKNOWN)),
+            (state, _) => self.on_misfit(state, UNKNOWN),
         }
     }
 
@@ -434,9 +367,9 @@ impl Server {
         self.now(State::Closed, Event::Close(why))
     }
 
-    fn say_and_close(&mut self, line: &'static str, why: Close) -> Option<Event> {
+    fn say_and_close(&mut self, error: &'static str, why: Close) -> Option<Event> {
         self.next = Some(Event::Close(why));
-        self.now(State::Closed, error(line))
+        self.now(State::Closed, Event::Say(line(error)))
     }
 }
 
@@ -445,14 +378,20 @@ fn say(message: Message) -> Bytes {
     message.line().unwrap_or_default()
 }
 
-fn error(line: &'static str) -> Event {
-    Event::Say(Bytes::from_static(line.as_bytes()))
+fn line(line: &'static str) -> Bytes {
+    Bytes::from_static(line.as_bytes())
 }
 
-fn expected_result(version: Version) -> &'static str {
-    match version.lists_others() {
-        true => "ERROR expected SUCCESS or SUCCESS-PLUS or FAILURE or FAILURE-PLUS\n",
-        false => "ERROR expected SUCCESS or FAILURE\n",
+/// What is said where only something certain was expected, in the words of the reference.
+fn expected(state: &State, version: Version) -> Option<&'static str> {
+    match state {
+        State::Offered(_) => Some(EXPECTED_DATA),
+        State::Emptied(_) | State::Unvouched => Some(EXPECTED_VALIDITY),
+        State::Delivered if version.lists_others() => Some(EXPECTED_RESULT_PLUS),
+        State::Delivered => Some(EXPECTED_RESULT),
+        State::Locked => Some(EXPECTED_UNLOCK),
+        State::Relaying => Some(EXPECTED_RELAY),
+        _ => None,
     }
 }
 
@@ -465,5 +404,8 @@ const UNKNOWN: &str = "ERROR unknown command\n";
 const UNEXPECTED: &str = "ERROR unexpected command\n";
 const EXPECTED_DATA: &str = "ERROR expected DATA\n";
 const EXPECTED_VALIDITY: &str = "ERROR expected VALID or INVALID\n";
+const EXPECTED_RESULT: &str = "ERROR expected SUCCESS or FAILURE\n";
+const EXPECTED_RESULT_PLUS: &str =
+    "ERROR expected SUCCESS or SUCCESS-PLUS or FAILURE or FAILURE-PLUS\n";
 const EXPECTED_UNLOCK: &str = "ERROR expected UNLOCKCONTENT\n";
 const EXPECTED_RELAY: &str = "ERROR expected DATA or CONNECTDONE\nCONNECTDONE 1\n";

@@ -5,3 +5,4 @@ mod decoding;
 mod messages;
 mod pair;
 mod together;
+mod turns;
