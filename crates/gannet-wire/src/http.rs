@@ -9,6 +9,8 @@ mod query;
 mod range;
 mod refusal;
 mod reply;
+mod request;
+pub mod result;
 mod unlock;
 
 pub use call::{Action, Call, Head, Routes, Version};
@@ -16,6 +18,7 @@ pub use login::Login;
 pub use range::{Preconditions, Selection, etag};
 pub use refusal::{BadText, Refusal};
 pub use reply::Reply;
+pub use request::Request;
 pub use unlock::{Garbage, UnlockScanner};
 
 /// Name of the header that announces how many bytes of content a body is meant to have.

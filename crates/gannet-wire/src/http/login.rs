@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_URL_SAFE as BASE64_URL};
 
 /// A user name and a password, as the client sent them.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +43,17 @@ impl Login {
         let password = user.split_off(colon + 1);
         user.truncate(colon);
         Some(Self { user, password })
+    }
+
+    /// Writes the value of an `Authorization` header, in the standard alphabet and, if that
+    /// differs, in the one for URLs, which is all that the reference server reads (p2p-http §5).
+    #[must_use]
+    pub fn headers(&self) -> (String, Option<String>) {
+        let text = [&self.user[..], b":", &self.password].concat();
+        let standard = BASE64.encode(&text);
+        let url = BASE64_URL.encode(&text);
+        let other = (url != standard).then(|| format!("Basic {url}"));
+        (format!("Basic {standard}"), other)
     }
 }
 
@@ -86,6 +98,18 @@ mod tests {
         ];
         for (header, expected) in cases {
             assert_eq!(Login::parse(header.as_bytes()), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for (password, alphabets) in [("pw", 1), ("b?>~", 2)] {
+            let login = Login { user: b"a".to_vec(), password: password.into() };
+            let (standard, url) = login.headers();
+            assert_eq!(url.is_some(), alphabets == 2);
+            for header in std::iter::once(standard).chain(url) {
+                assert_eq!(Login::parse(header.as_bytes()).as_ref(), Some(&login), "{header}");
+            }
         }
     }
 
