@@ -115,6 +115,15 @@ pub enum Error {
         /// Exit status, or why it could not be started.
         why: String,
     },
+    /// A far place, or the way to it, failed: it could not be reached, the connection broke, or it
+    /// said what makes no sense.
+    #[error("{place}: {why}")]
+    Remote {
+        /// What people call the place.
+        place: String,
+        /// What happened, as far as that can be told from here.
+        why: String,
+    },
     /// Gannet itself is at fault, or is just stopping.
     #[error("internal error: {0}")]
     Internal(String),

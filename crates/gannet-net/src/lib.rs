@@ -1,4 +1,6 @@
-//! Conversations with other machines and programs: the doors through which they ask. See
-//! ARCHITECTURE.md.
+//! Conversations with other machines and programs: the doors through which they ask, and far
+//! places that keep the promise. See ARCHITECTURE.md.
 
+pub mod remote;
 pub mod serve;
+mod watched;

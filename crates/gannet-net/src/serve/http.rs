@@ -36,7 +36,7 @@ mod outgoing;
 mod paced;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What lies behind the door: which places are served, and who may do what.
 #[async_trait]

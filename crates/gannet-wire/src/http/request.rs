@@ -140,8 +140,7 @@ fn put_word(target: &mut String, value: &[u8]) {
 }
 
 /// All but what RFC 3986 calls unreserved.
-const ESCAPED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -197,9 +196,11 @@ mod tests {
         let file = AssociatedFile::default();
         let mut get = call(Action::Get { key, file, offset: 7 });
         (get.version, get.bypass) = (Some(Version::V0), Vec::new());
-        let target =
-            "/git-annex/%5BW3Vd%5D/v0/key/WORM-s3--a%20b%26c%2Fd?offset=7&clientuuid=c-1";
-        assert_eq!(get.write(), Request { method: "GET", target: target.into(), data_length: None });
+        let target = "/git-annex/%5BW3Vd%5D/v0/key/WORM-s3--a%20b%26c%2Fd?offset=7&clientuuid=c-1";
+        assert_eq!(
+            get.write(),
+            Request { method: "GET", target: target.into(), data_length: None }
+        );
     }
 
     proptest! {

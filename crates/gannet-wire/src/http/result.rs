@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn nothing_is_guessed() {
-        for body in ["", "{}", "[]", "null", "{\"present\":\"yes\"}", "{\"locked\":true}", "<html>"] {
+        for body in ["", "{}", "[]", "null", "{\"present\":\"yes\"}", "{\"locked\":true}", "<html>"]
+        {
             let body = body.as_bytes();
             assert!(present(body).is_err());
             assert!(lock(body).is_err());

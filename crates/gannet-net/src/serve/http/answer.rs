@@ -284,6 +284,7 @@ fn stored(outcome: Result<gannet_core::Stored>) -> Result<Reply> {
             | Error::Disk { .. }
             | Error::Git { .. }
             | Error::Command { .. }
+            | Error::Remote { .. }
             | Error::Internal(_) => Err(error),
         },
     }

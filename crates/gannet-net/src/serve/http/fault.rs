@@ -70,6 +70,9 @@ impl Fault {
             Error::Disk { source, .. } if out_of_files(source) => {
                 return Self::overloaded("too many files are open");
             }
+            Error::Remote { .. } => {
+                (StatusCode::BAD_GATEWAY, "a place behind this server did not answer as it should")
+            }
             Error::Disk { .. } | Error::Git { .. } | Error::Command { .. } | Error::Internal(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong in the server")
             }

@@ -11,7 +11,8 @@ use hyper::{Response, StatusCode};
 
 use super::answer::{Draft, Errand};
 use super::fault::Fault;
-use super::outgoing::{Doubt, Segment};
+use super::outgoing::Segment;
+use crate::watched::Doubt;
 
 impl Errand<'_> {
     /// The versioned route, for git-annex: chunked, so that a body that ends too early is still

@@ -26,7 +26,7 @@ mod results;
 mod stern;
 mod tcp;
 
-const U: &str = "5e5e5e5e-0000-4000-8000-000000000001";
+pub(crate) const U: &str = "5e5e5e5e-0000-4000-8000-000000000001";
 const C: &str = "c1c1c1c1-0000-4000-8000-000000000002";
 const BROKEN: &str = "b0b0b0b0-0000-4000-8000-000000000003";
 
@@ -71,19 +71,19 @@ impl Scene {
 }
 
 /// A house with one place.
-struct Shed {
-    annex: Arc<dyn Annex>,
-    access: Access,
+pub(crate) struct Shed {
+    pub(crate) annex: Arc<dyn Annex>,
+    pub(crate) access: Access,
 }
 
-struct Access {
-    anonymous: Mode,
+pub(crate) struct Access {
+    pub(crate) anonymous: Mode,
     /// What `rw:pw` may do, if logins are accepted at all.
-    login: Option<Mode>,
+    pub(crate) login: Option<Mode>,
 }
 
 impl Access {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self { anonymous: Mode::FULL, login: None }
     }
 }

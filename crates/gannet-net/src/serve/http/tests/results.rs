@@ -130,11 +130,12 @@ async fn failures_choose_their_status() {
     let key = || Key::parse(b"WORM--k").unwrap();
     let secret = || "/secret/path".to_owned();
     let disk = || Error::disk("open", "/secret/path", std::io::Error::other("x"));
-    let cases: [(&str, Error, u16); 14] = [
+    let cases: [(&str, Error, u16); 15] = [
         ("checkpresent", disk(), 500),
         ("checkpresent", Error::Internal(secret()), 500),
         ("checkpresent", Error::Git { doing: "read", why: secret() }, 500),
         ("checkpresent", Error::Command { program: secret(), why: secret() }, 500),
+        ("checkpresent", Error::Remote { place: secret(), why: secret() }, 502),
         ("checkpresent", Error::Unsupported(secret()), 501),
         ("checkpresent", Error::Overloaded { what: "x" }, 503),
         ("checkpresent", Error::Busy { key: key(), why: "x" }, 503),

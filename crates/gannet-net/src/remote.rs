@@ -1,0 +1,3 @@
+//! Far places that keep the promise of [`Annex`](gannet_core::Annex).
+
+pub mod http;
