@@ -4,5 +4,8 @@ mod arbitrary;
 mod decoding;
 mod messages;
 mod pair;
+mod recorded;
+mod replay_client;
+mod replay_server;
 mod together;
 mod turns;
