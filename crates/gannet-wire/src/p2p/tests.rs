@@ -3,6 +3,7 @@
 mod arbitrary;
 mod decoding;
 mod messages;
+mod mishaps;
 mod pair;
 mod recorded;
 mod replay_client;
