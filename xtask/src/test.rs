@@ -42,6 +42,23 @@ pub(crate) fn everything() -> Result {
     }
 }
 
+/// Runs every test, or those whose names hold one of `names`, with `GANNET_LONG=1`: tests that read
+/// it do much more of what they do, up to an hour each.
+///
+/// # Errors
+/// With what failed.
+pub(crate) fn long(names: &[&str]) -> Result {
+    tools::install_packages()?;
+    oracle::install()?;
+    let mut tests = cargo()?;
+    if tools::has_nextest() {
+        tests.args(["nextest", "run", "--workspace", "--profile", "long"]);
+    } else {
+        tests.args(["test", "--workspace", "--all-targets", "--no-fail-fast", "--"]);
+    }
+    run(tests.args(names).env("GANNET_LONG", "1"))
+}
+
 fn deny() -> Result {
     let mut deny = Command::new(tools::cargo_deny()?);
     deny.current_dir(root()?).args(["--all-features", "--log-level", "error", "check"]);

@@ -101,7 +101,7 @@ pub(super) fn of_size(scene: &Scene, name: &str, len: usize) -> Annexed {
 }
 
 /// Makes `len` bytes in which no two blocks are alike, faster than chance could.
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
+pub(super) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let block = Seeded::new(seed).bytes(4088);
     let mut content = Vec::with_capacity(len + 4096);
     let mut number = 0_u64;

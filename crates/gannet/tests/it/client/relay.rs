@@ -26,7 +26,7 @@ pub(super) struct Travelled {
 }
 
 struct Shared {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     up: AtomicU64,
     down: AtomicU64,
     requests: Mutex<Vec<String>>,
@@ -41,7 +41,7 @@ impl Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
         let address = listener.local_addr().expect("ask for the port");
         let shared = Arc::new(Shared {
-            server,
+            server: Mutex::new(server),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             requests: Mutex::default(),
@@ -61,6 +61,11 @@ impl Relay {
     /// Returns where it listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Takes new connections to another server, e.g. the same one started again.
+    pub(super) fn lead_to(&self, server: SocketAddr) {
+        *self.shared.server.lock().expect("the address of the server") = server;
     }
 
     /// Lets no connection carry more than that in either direction; 0 lifts the limit.
@@ -103,7 +108,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let Ok(client) = client else { continue };
-        let Ok(server) = TcpStream::connect(shared.server) else { continue };
+        let Ok(server) = TcpStream::connect(shared.server()) else { continue };
         let both = (client.try_clone(), server.try_clone());
         let (Ok(client_again), Ok(server_again)) = both else { continue };
         let (up, down) = (Arc::clone(shared), Arc::clone(shared));
@@ -138,6 +143,10 @@ fn pass(mut from: TcpStream, mut to: TcpStream, count: impl Fn(&[u8]), limit: &A
 }
 
 impl Shared {
+    fn server(&self) -> SocketAddr {
+        *self.server.lock().expect("the address of the server")
+    }
+
     /// A client waits for a reply before its next request, so a head begins what is read.
     fn went_up(&self, bytes: &[u8]) {
         add(&self.up, bytes);

@@ -174,8 +174,10 @@ pub(super) fn serve(world: &World, repo: &Path, args: &[&str], env: &[(&str, &st
 pub(super) fn clone(world: &World, served: &Path, annex_url: &str, uuid: &str) -> PathBuf {
     let client = world.fresh("client");
     let ssh = world.join("ssh");
-    fs::write(&ssh, SSH).expect("write the program in the place of ssh");
-    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    if !ssh.exists() {
+        fs::write(&ssh, SSH).expect("write the program in the place of ssh");
+        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    }
     let (ssh, url) = (text(&ssh), format!("ssh://served.invalid{}", text(served)));
     let core_ssh = format!("core.sshCommand={ssh}");
     world.git(world.path(), &["-c", &core_ssh, "clone", "-q", &url, text(&client)]);

@@ -16,14 +16,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use super::branch::{Locations, locations};
 use super::scene::{expect_clean, objects_in, serve};
-use crate::harness::http::api;
-use crate::harness::{
-    CLIENT, Connection, Finished, Reply, Repo, Request, SERVER, Seeded, World, eventually,
-};
+use super::thing::{Thing, pick};
+use crate::harness::{Connection, Finished, Repo, SERVER, Seeded, World, eventually};
 
 #[test]
 fn sixteen_http_clients_and_four_git_annex_processes_lose_no_update() {
@@ -52,7 +48,7 @@ fn sixteen_http_clients_and_four_git_annex_processes_lose_no_update() {
         all.flat_map(|party| party.join().expect("a party that came to its end")).collect()
     });
     for thing in &stage.disputed_with_git_annex {
-        let stored = put(&mut server.connect(), thing).member("stored");
+        let stored = server.send(&thing.put()).member("stored");
         assert_eq!(stored, true, "{} at last", thing.key);
     }
 
@@ -90,12 +86,6 @@ fn sixteen_http_clients_and_four_git_annex_processes_lose_no_update() {
     expect_clean(&world, repo.path());
 }
 
-/// A key with the content that it names.
-struct Thing {
-    key: String,
-    content: Vec<u8>,
-}
-
 /// All keys of the play, by who touches them.
 struct Stage {
     of_http_client: Vec<Vec<Thing>>,
@@ -107,7 +97,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let mut chance = Seeded::new(7);
-        let mut some = |count| (0..count).map(|_| Thing::new(&mut chance)).collect::<Vec<_>>();
+        let mut some = |count| (0..count).map(|_| thing(&mut chance)).collect::<Vec<_>>();
         Self {
             of_http_client: (0..HTTP_CLIENTS).map(|_| some(3)).collect(),
             of_process: (0..PROCESSES).map(|_| some(3)).collect(),
@@ -134,17 +124,8 @@ impl Stage {
     }
 }
 
-impl Thing {
-    fn new(chance: &mut Seeded) -> Self {
-        let len = usize::try_from(200 + chance.below(20_000)).expect("a small number");
-        let content = chance.bytes(len);
-        let hash: String = Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
-        Self { key: format!("SHA256-s{len}--{hash}"), content }
-    }
-
-    fn at(&self, uuid: &str) -> (Vec<u8>, String) {
-        (self.key.as_bytes().to_vec(), uuid.to_owned())
-    }
+fn thing(chance: &mut Seeded) -> Thing {
+    Thing::new(chance, 200..20_200)
 }
 
 /// Stores and removes keys of its own, whose every answer it insists on, and disputed ones.
@@ -159,15 +140,15 @@ fn http_client(number: usize, mut to: Connection, stage: &Stage, end: Instant) -
             0 | 1 => {
                 let thing = pick(&mut chance, own);
                 let done = match store {
-                    true => put(&mut to, thing).member("stored"),
-                    false => remove(&mut to, thing).member("removed"),
+                    true => to.exchange(&thing.put()).member("stored"),
+                    false => to.exchange(&thing.remove()).member("removed"),
                 };
                 assert_eq!(done, true, "nobody else touches {}", thing.key);
                 certain.insert(thing.at(SERVER), store);
             }
             which => {
                 let thing = pick(&mut chance, disputed[usize::from(which == 3)]);
-                let reply = if store { put(&mut to, thing) } else { remove(&mut to, thing) };
+                let reply = to.exchange(&if store { thing.put() } else { thing.remove() });
                 let told = reply.status != 200
                     || reply.member(if store { "stored" } else { "removed" }).is_boolean();
                 assert!(told && [200, 503].contains(&reply.status), "{}", reply.text());
@@ -255,21 +236,6 @@ fn store_or_drop(world: &World, dir: &Path, thing: &Thing, store: bool) -> Finis
     fs::write(&file, &thing.content).expect("write content");
     let file = file.to_str().expect("a path of ASCII");
     world.try_annex(dir, &["setkey", "--quiet", &thing.key, file])
-}
-
-fn put(to: &mut Connection, thing: &Thing) -> Reply {
-    let target = api(SERVER, "v4", "put", &[("key", &thing.key), ("clientuuid", CLIENT)]);
-    to.exchange(&Request::put(target, thing.content.len() as u64, &thing.content))
-}
-
-fn remove(to: &mut Connection, thing: &Thing) -> Reply {
-    let target = api(SERVER, "v4", "remove", &[("key", &thing.key), ("clientuuid", CLIENT)]);
-    to.exchange(&Request::post(target))
-}
-
-fn pick<'a, T>(chance: &mut Seeded, from: &'a [T]) -> &'a T {
-    let at = chance.below(from.len() as u64);
-    &from[usize::try_from(at).expect("an index")]
 }
 
 const HTTP_CLIENTS: usize = 16;

@@ -179,11 +179,30 @@ impl Connection {
     /// Connects to an address.
     #[track_caller]
     pub(crate) fn tcp(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connect");
-        stream.set_nodelay(true).expect("send small pieces at once");
-        stream.set_read_timeout(Some(SILENCE)).expect("limit silence");
-        stream.set_write_timeout(Some(SILENCE)).expect("limit silence");
-        Self { stream: Stream::Tcp(stream), unread: Vec::new() }
+        Self::try_tcp(address).expect("connect")
+    }
+
+    /// As [`tcp`](Self::tcp).
+    ///
+    /// # Errors
+    /// When nobody listens there, or not any more.
+    pub(crate) fn try_tcp(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        stream.set_write_timeout(Some(SILENCE))?;
+        Ok(Self { stream: Stream::Tcp(stream), unread: Vec::new() })
+    }
+
+    /// Connects to an address, and lets the system hold back hardly anything that was not read.
+    #[track_caller]
+    pub(crate) fn narrow(address: SocketAddr) -> Self {
+        let connection = Self::tcp(address);
+        if let Stream::Tcp(stream) = &connection.stream {
+            let socket = socket2::SockRef::from(stream);
+            socket.set_recv_buffer_size(NARROW).expect("make the buffer small");
+        }
+        connection
     }
 
     /// Connects to a socket file.
@@ -497,6 +516,8 @@ impl Write for Stream {
     }
 }
 
+/// What the system may hold for a reader that does not read, in bytes.
+const NARROW: usize = 16 * 1024;
 /// How long a server may say nothing at all.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long the rest of a body is still sent after the reply to it has come.

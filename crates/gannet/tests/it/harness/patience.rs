@@ -18,6 +18,14 @@ pub(crate) fn eventually<T>(patience: Duration, mut ask: impl FnMut() -> Result<
     }
 }
 
+/// Chooses how much a test does: `usual`, or `long` when the environment says `GANNET_LONG=1`.
+pub(crate) fn usual_or_long<T>(usual: T, long: T) -> T {
+    match std::env::var_os("GANNET_LONG") {
+        Some(value) if value == "1" => long,
+        _ => usual,
+    }
+}
+
 /// A source of chance that gives the same numbers for the same seed.
 pub(crate) struct Seeded(u64);
 

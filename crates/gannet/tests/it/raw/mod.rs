@@ -24,6 +24,6 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Names content by its size and SHA-256.
-fn sha256_key(content: &[u8]) -> String {
+pub(crate) fn sha256_key(content: &[u8]) -> String {
     format!("SHA256-s{}--{}", content.len(), hex(&Sha256::digest(content)))
 }
