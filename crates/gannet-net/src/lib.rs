@@ -4,3 +4,4 @@
 pub mod remote;
 pub mod serve;
 mod watched;
+mod wire;

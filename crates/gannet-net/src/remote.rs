@@ -1,3 +1,4 @@
 //! Far places that keep the promise of [`Annex`](gannet_core::Annex).
 
 pub mod http;
+pub mod line;

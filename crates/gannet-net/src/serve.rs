@@ -2,3 +2,4 @@
 
 mod held;
 pub mod http;
+pub mod p2p;

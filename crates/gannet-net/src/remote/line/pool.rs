@@ -1,0 +1,122 @@
+//! Connections to one place.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gannet_core::{Asker, Error, Result, Uuid};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::LineLimits;
+use super::connection::Connection;
+use super::dial::Dial;
+
+pub(super) struct Pool {
+    uuid: Uuid,
+    dial: Arc<dyn Dial>,
+    limits: LineLimits,
+    connections: Arc<Semaphore>,
+    locks: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    connection: Connection,
+    until: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(uuid: Uuid, dial: Arc<dyn Dial>, limits: LineLimits) -> Self {
+        Self {
+            uuid,
+            dial,
+            limits,
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            locks: Arc::new(Semaphore::new(limits.locks_max)),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// A connection for one request; an idle one if there is one.
+    ///
+    /// # Errors
+    /// When none can be made, or there are too many.
+    pub(super) async fn lease(&self, asker: &Asker, is_lock: bool) -> Result<Connection> {
+        let permit = self.permit(is_lock).await?;
+        let mut connection = match self.take_idle(asker) {
+            Some(connection) => connection,
+            None => {
+                let place = self.to_string();
+                Connection::new(&*self.dial, &self.uuid, &place, self.limits).await?
+            }
+        };
+        connection.permit = Some(permit);
+        match connection.bypass(asker).await {
+            Ok(()) => Ok(connection),
+            Err(trouble) => Err(connection.fault(trouble).await),
+        }
+    }
+
+    /// Keeps a connection for the next request, unless something about it is in doubt.
+    pub(super) fn give_back(self: &Arc<Self>, mut connection: Connection) {
+        connection.permit = None;
+        connection.mark_used();
+        if !connection.is_clean() {
+            return;
+        }
+        let until = Instant::now() + self.limits.keep;
+        let mut idle = self.idle();
+        if idle.len() >= self.limits.connections_max {
+            return;
+        }
+        idle.push(Idle { connection, until });
+        drop(idle);
+        // It ends with its last wait, or when nobody is left to ask the pool.
+        let (pool, keep) = (Arc::downgrade(self), self.limits.keep);
+        tokio::spawn(async move {
+            sleep(keep).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.idle().retain(|idle| idle.until > Instant::now());
+            }
+        });
+    }
+
+    /// Waits for as long as an answer may take: whoever holds one waits for one himself.
+    async fn permit(&self, is_lock: bool) -> Result<OwnedSemaphorePermit> {
+        let (semaphore, what) = match is_lock {
+            true => (&self.locks, "locks at a remote"),
+            false => (&self.connections, "connections to a remote"),
+        };
+        match timeout(self.limits.connect, Arc::clone(semaphore).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Error::Overloaded { what }),
+        }
+    }
+
+    fn take_idle(&self, asker: &Asker) -> Option<Connection> {
+        let mut idle = self.idle();
+        let mut at = idle.len();
+        // The one that was used last is the least likely to have been closed.
+        while at > 0 {
+            at -= 1;
+            if idle[at].until <= Instant::now() {
+                idle.remove(at);
+            } else if idle[at].connection.suits(asker) {
+                return Some(idle.remove(at).connection);
+            } else if !idle[at].connection.is_clean() {
+                idle.remove(at);
+            }
+        }
+        None
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.uuid, self.dial)
+    }
+}
