@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 
 use crate::wire::Wire;
 
-
 pub use gannet_wire::p2p::Version;
 
 /// What is served to one client.
