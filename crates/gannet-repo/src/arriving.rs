@@ -10,7 +10,9 @@ use gannet_core::{AssociatedFile, Error, Key, Result, Uuid, Verdict, WallTime};
 
 use crate::durable::remove_if_exists;
 use crate::objects::{Object, file_name, prefixed_name};
-use crate::permissions::{make_dirs, protect_object, share_file, tell_frozen, with_thawed_dir};
+use crate::permissions::{
+    freeze_dir, make_dirs, protect_object, share_file, tell_frozen, with_thawed_dir,
+};
 use crate::site::Site;
 use crate::step::{self, Step};
 use crate::transfer::{TransferLock, check_space};
@@ -135,8 +137,11 @@ impl Arriving {
             self.partial.resumable = false;
             return Err(error);
         }
-        step::sync(Step::SyncPartial, &self.file)
-            .map_err(|error| write_error(&self.partial.path, error))?;
+        if let Err(error) = step::sync(Step::SyncPartial, &self.file) {
+            // What the disk refused once it may forget, and say nothing when it is asked again.
+            self.partial.resumable = false;
+            return Err(write_error(&self.partial.path, error));
+        }
         let Self { site, key, partial, transfer, .. } = self;
         Ok(Verified { site, key, partial, transfer })
     }
@@ -234,6 +239,17 @@ pub(crate) fn recover(site: &Site, key: &Key, transfer: &TransferLock) -> Result
     Ok(())
 }
 
+/// Makes sure that content which is here already is durable, and protected: whoever moved it in
+/// may have failed right after that.
+///
+/// # Errors
+/// What the disk reports.
+pub(crate) fn confirm(site: &Site, key: &Key) -> Result<()> {
+    let object = site.locate(key)?;
+    freeze_dir(object.dir(), site.settings())?;
+    object.sync_dirs(site.annex())
+}
+
 /// Checks the policies that a key must meet to be stored here.
 ///
 /// # Errors
@@ -291,6 +307,9 @@ impl Partial {
             if let Err(error) = step::set_mode(Step::ChangeMode, path, mode) {
                 tracing::debug!("cannot change the mode of {}: {error}", path.display());
             }
+        }
+        if adopted.is_err() {
+            step::begin(Step::CreatePartial).map_err(failed)?;
         }
         let file = File::options()
             .read(true)

@@ -12,7 +12,7 @@ use gannet_core::{Error, Result};
 use crate::lockfile::{Acquire, LockFile, Sharing};
 use crate::permissions::{make_dirs, share_file};
 use crate::settings::Settings;
-use crate::step::{self, Step};
+use crate::step::{self, Look, Step};
 
 /// Makes the entries of a directory durable.
 ///
@@ -56,10 +56,8 @@ impl Temporary {
     pub(crate) fn write(content: &[u8], settings: &Settings) -> Result<Self> {
         let temporary = Self::name(settings)?;
         let path = &temporary.path;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
+        let mut file = step::begin(Step::CreateTemporary)
+            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(path))
             .map_err(|error| Error::disk("create", path, error))?;
         step::done(Step::CreateTemporary);
         share_file(path, settings).map_err(|error| Error::disk("share", path, error))?;
@@ -153,7 +151,7 @@ impl Drop for Temporary {
 /// # Errors
 /// When it exists but cannot be read.
 pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
+    match step::look(Look::ReadFile).and_then(|()| std::fs::read(path)) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::disk("read", path, error)),

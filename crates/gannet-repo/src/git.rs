@@ -179,9 +179,10 @@ impl Session {
     }
 
     fn write(&self, object: impl WriteTo) -> Result<ObjectId> {
+        begin_to_write()?;
         let id = self.repo.write_object(object).map(gix::Id::detach);
         step::done(Step::WriteGitObject);
-        id.map_err(|error| git_error("write an object", &error))
+        id.map_err(|error| git_error(WRITE, &error))
     }
 
     fn objects_dir(&self) -> PathBuf {
@@ -230,9 +231,9 @@ impl Draft<'_> {
     /// # Errors
     /// When the object cannot be written.
     pub(crate) fn put(&mut self, path: &[u8], content: &[u8]) -> Result<()> {
-        let doing = "write an object";
+        begin_to_write()?;
         let blob =
-            self.session.repo.write_blob(content).map_err(|error| git_error(doing, &error))?;
+            self.session.repo.write_blob(content).map_err(|error| git_error(WRITE, &error))?;
         let blob = blob.detach();
         step::done(Step::WriteGitObject);
         self.written.push(blob);
@@ -298,6 +299,7 @@ impl Session {
         if files.len() > FILES_SYNCED_MAX {
             let disk = |error| Error::disk("sync", &objects, error);
             let dir = File::open(&objects).map_err(disk)?;
+            step::begin(Step::SyncGitObjectDir).map_err(disk)?;
             rustix::fs::syncfs(dir).map_err(|error| disk(error.into()))?;
             step::done(Step::SyncGitObjectDir);
             return Ok(());
@@ -348,6 +350,10 @@ fn share_object_dir(dir: &Path, settings: &Settings) {
     }
 }
 
+fn begin_to_write() -> Result<()> {
+    step::begin(Step::WriteGitObject).map_err(|error| failure(WRITE, error.to_string()))
+}
+
 /// An error of the git library.
 fn git_error(doing: &'static str, error: &gix::Error) -> Error {
     failure(doing, describe(error))
@@ -360,4 +366,5 @@ fn failure(doing: &'static str, why: String) -> Error {
 /// The branch that holds the logs.
 pub(crate) const BRANCH: &str = "refs/heads/git-annex";
 const READ: &str = "read the git-annex branch";
+const WRITE: &str = "write an object";
 const FILES_SYNCED_MAX: usize = 64;

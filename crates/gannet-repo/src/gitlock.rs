@@ -42,6 +42,7 @@ impl GitLock {
         if lock.symlink_metadata().is_ok() {
             return Ok(None);
         }
+        step::begin(Step::CreateTemporary)?;
         let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(prepared);
         let mut file = match opened {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -103,6 +104,7 @@ impl Drop for GitLock {
         for path in lock.into_iter().chain([&self.prepared]) {
             if let Err(error) = remove(path) {
                 tracing::warn!("cannot delete {}: {error}", path.display());
+                return; // a lock that stays must stay linked, so that it is known to be ours
             }
         }
     }
@@ -124,13 +126,25 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Makes the prepared file appear as `lock`. Not every file system can link; then it is written.
 fn claim(lock: &Path, prepared: &Path, content: &[u8]) -> io::Result<()> {
     match step::hard_link(Step::TakeGitLock, prepared, lock) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+        Err(error) if cannot_link(&error) => {
             let mut file = File::create_new(lock)?;
-            step::write(Step::TakeGitLock, &mut file, content)?;
-            step::sync(Step::TakeGitLock, &file)
+            let written = step::write(Step::TakeGitLock, &mut file, content)
+                .and_then(|()| step::sync(Step::TakeGitLock, &file));
+            if written.is_err() {
+                remove(lock)?;
+            }
+            written
         }
         done => done,
     }
+}
+
+/// Whether the file system has no links at all. On one that has, an error is an error: a lock
+/// that is not linked would stay for ever if a crash came.
+fn cannot_link(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let unable = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV];
+    unable.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::lockfile::{LockFile, Sharing};
 use crate::logs::location::{LocationLog, Status};
 use crate::objects::Object;
 use crate::settings::Settings;
-use crate::step::Step;
+use crate::step::{self, Look, Step};
 
 #[cfg(test)]
 mod tests;
@@ -71,9 +71,8 @@ pub(crate) fn record(
         let is_private = settings.is_private(&change.uuid);
         let journal = if is_private { &private } else { &journal };
         let base = (!is_private).then_some(&mut base);
-        let result = record_one(journal, base, clock, change);
-        dirty[usize::from(is_private)] |= matches!(result, Ok(true));
-        results.push(result);
+        let dirty = &mut dirty[usize::from(is_private)];
+        results.push(record_one(journal, base, clock, change, dirty));
     }
     for (journal, dirty) in [&journal, &private].into_iter().zip(dirty) {
         if dirty {
@@ -155,11 +154,12 @@ impl<'a> Journal<'a> {
     /// When the directory cannot be read.
     pub(crate) fn list(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         let failed = |error| Error::disk("list", &self.dir, error);
-        let entries = match std::fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
+        let entries =
+            match step::look(Look::ListJournal).and_then(|()| std::fs::read_dir(&self.dir)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(failed(error)),
+            };
         let mut listed = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed)?;
@@ -232,12 +232,15 @@ impl Base<'_> {
     }
 }
 
-/// `base` is where the log comes from if the journal has none of it: nowhere if private.
+/// `base` is where the log comes from if the journal has none of it: nowhere if private. `dirty`
+/// is set if the directory of the journal must be synced: what is journaled already may have been
+/// so by somebody who could not sync it.
 fn record_one(
     journal: &Journal<'_>,
     base: Option<&mut Base<'_>>,
     clock: &dyn Clock,
     change: &Change,
+    dirty: &mut bool,
 ) -> Result<bool> {
     if change.uuid.as_cluster().is_some() {
         return Ok(false);
@@ -248,7 +251,10 @@ fn record_one(
         return Err(Error::Refused { key: change.key.clone(), why });
     }
     let text = match (journal.read(&path)?, base) {
-        (Some(text), _) => text,
+        (Some(text), _) => {
+            *dirty = true;
+            text
+        }
         (None, Some(base)) => base.read(&path)?,
         (None, None) => Vec::new(),
     };
@@ -264,6 +270,7 @@ fn record_one(
         return Ok(false);
     }
     journal.write(&path, &log.to_bytes())?;
+    *dirty = true;
     Ok(true)
 }
 

@@ -35,4 +35,4 @@ pub use init::{InitOptions, create};
 pub use repo::Repo;
 pub use settings::{OpenError, peek};
 #[cfg(feature = "crash-points")]
-pub use step::CRASH_POINTS;
+pub use step::{CRASH_POINTS, faults};

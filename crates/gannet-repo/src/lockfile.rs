@@ -58,7 +58,11 @@ impl LockFile {
         settings: &Settings,
     ) -> io::Result<Option<Self>> {
         // Creating is tried on its own, for only the creator may adjust the permissions.
-        let file = match open(path, sharing, libc::O_CREAT | libc::O_EXCL) {
+        let create = || {
+            step::begin(Step::CreateLockFile)?;
+            open(path, sharing, libc::O_CREAT | libc::O_EXCL)
+        };
+        let file = match create() {
             Ok(file) => {
                 step::done(Step::CreateLockFile);
                 share_file(path, settings)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gannet_core::{Error, Key, Result, Timestamp, WallTime};
 
-use crate::durable::{Temporary, remove_if_exists};
+use crate::durable::{Temporary, read_if_exists, remove_if_exists};
 use crate::lockfile::{self, Acquire, LockFile, Sharing};
 use crate::objects::{Object, Vouched, sync_dir};
 use crate::permissions::with_thawed_dir;
@@ -270,12 +270,8 @@ fn retained(object: &Object, now: WallTime) -> Result<bool> {
 
 /// Reads until when the content is retained. What does not parse is no retention (§4.5).
 fn read_retention(object: &Object) -> Result<Option<WallTime>> {
-    let path = object.beside(RETENTION);
-    match fs::read(&path) {
-        Ok(text) => Ok(WallTime::parse(&text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::disk("read", path, error)),
-    }
+    let text = read_if_exists(&object.beside(RETENTION))?;
+    Ok(text.and_then(|text| WallTime::parse(&text)))
 }
 
 /// A retention that one lock wrote, and the one it replaced.

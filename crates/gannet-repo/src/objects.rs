@@ -15,7 +15,7 @@ use gannet_core::{Error, Key, Result};
 
 use crate::permissions::make_dirs;
 use crate::settings::Settings;
-use crate::step::{self, Step};
+use crate::step::{self, Look, Step};
 use crate::work_tree::denies;
 
 /// Where the object of a key is, or would go.
@@ -70,7 +70,7 @@ impl Object {
 
     /// What the disk says of the object; `None` if it is absent, or is not a plain file.
     pub(crate) fn metadata(&self) -> Result<Option<Metadata>> {
-        match fs::symlink_metadata(&self.path) {
+        match step::look(Look::AtObject).and_then(|()| fs::symlink_metadata(&self.path)) {
             Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
             Err(error) if means_absent(&error) => Ok(None),
             Err(error) => Err(Error::disk("look at", &self.path, error)),
@@ -83,7 +83,7 @@ impl Object {
             .read(true)
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&self.path);
-        match opened {
+        match step::look(Look::OpenObject).and(opened) {
             Ok(file) => Ok(Some(file)),
             Err(error) if means_absent(&error) => Ok(None),
             Err(error) => Err(Error::disk("open", &self.path, error)),

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::blocking::Blocking;
 use crate::objects::{Inode, Vouched};
 use crate::site::Site;
+use crate::step::{Look, look};
 
 /// An object that is open for reading. Dropping it closes it.
 #[derive(Debug)]
@@ -91,7 +92,9 @@ impl Source {
         let mut buffer = vec![0; wanted];
         let mut filled = 0;
         while filled < wanted {
-            match self.file.read_at(&mut buffer[filled..], at + filled as u64) {
+            let rest = &mut buffer[filled..];
+            let at = at + filled as u64;
+            match look(Look::ReadObject).and_then(|()| self.file.read_at(rest, at)) {
                 Ok(0) => break,
                 Ok(len) => filled += len,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -287,6 +287,7 @@ impl Annex for Repo {
             .with_site(move |inner, site| {
                 site.check_writable()?;
                 if inner.is_staying(site, &wanted)? {
+                    arriving::confirm(site, &wanted)?;
                     return Ok(PutOffset::AlreadyHave { plus: Vec::new() });
                 }
                 arriving::check_acceptable(site, &wanted, &[])?;
@@ -318,6 +319,7 @@ impl Annex for Repo {
             .with_site(move |inner, site| {
                 site.check_writable()?;
                 if inner.is_shown(site, &wanted)? {
+                    arriving::confirm(site, &wanted)?;
                     return Ok(None);
                 }
                 let put = Announcement {
@@ -364,7 +366,11 @@ impl Annex for Repo {
         let present = self
             .with_site(move |inner, site| {
                 site.check_writable()?;
-                inner.is_shown(site, &wanted)
+                let shown = inner.is_shown(site, &wanted)?;
+                if shown {
+                    arriving::confirm(site, &wanted)?;
+                }
+                Ok(shown)
             })
             .await?;
         if !present {

@@ -1,8 +1,9 @@
-//! Every step on the disk that a crash may come after, by name.
+//! Every step on the disk that a crash may come after, or that may fail, by name.
 //!
 //! Whatever changes files in this room goes through here. With the feature `crash-points`, which
 //! only this crate's own tests have, a process can be told to stop right after any step, as if it
-//! were killed there; without the feature nothing is left of that.
+//! were killed there, or (see [`faults`]) to find that the disk refuses it; without the feature
+//! nothing is left of that.
 //!
 //! - `GANNET_CRASH_AT=NAME:N` kills the process when it passes the step for the N-th time, from 1.
 //! - `GANNET_CRASH_LIST=FILE` appends the name of each step that is passed, one a line.
@@ -11,6 +12,9 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+#[cfg(feature = "crash-points")]
+pub mod faults;
 
 macro_rules! steps {
     ($($name:ident)+) => {
@@ -43,6 +47,42 @@ steps! {
     WriteAttributes SyncAttributes
 }
 
+/// What only reads. Nothing changes by it, so no crash comes after it, but the disk may refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At an object: whether it is there, and how large.
+    AtObject,
+    OpenObject,
+    ReadObject,
+    /// At a file that is read as a whole.
+    ReadFile,
+    ListJournal,
+}
+
+/// Comes before whatever only reads.
+///
+/// # Errors
+/// When a test says that the disk refuses.
+pub(crate) fn look(look: Look) -> io::Result<()> {
+    #[cfg(feature = "crash-points")]
+    faults::attempt(format!("{look:?}"))?;
+    #[cfg(not(feature = "crash-points"))]
+    let _ = look;
+    Ok(())
+}
+
+/// Comes before a step that is done by other means than the functions here.
+///
+/// # Errors
+/// When a test says that the disk refuses.
+pub(crate) fn begin(step: Step) -> io::Result<()> {
+    #[cfg(feature = "crash-points")]
+    faults::attempt(format!("{step:?}"))?;
+    #[cfg(not(feature = "crash-points"))]
+    let _ = step;
+    Ok(())
+}
+
 /// Says that a step was done by other means than the functions here.
 pub(crate) fn done(step: Step) {
     #[cfg(feature = "crash-points")]
@@ -52,60 +92,62 @@ pub(crate) fn done(step: Step) {
 }
 
 pub(crate) fn rename(step: Step, from: &Path, to: &Path) -> io::Result<()> {
-    after(step, fs::rename(from, to))
+    attempt(step, || fs::rename(from, to))
 }
 
 pub(crate) fn remove_file(step: Step, path: &Path) -> io::Result<()> {
-    after(step, fs::remove_file(path))
+    attempt(step, || fs::remove_file(path))
 }
 
 pub(crate) fn remove_dir(step: Step, path: &Path) -> io::Result<()> {
-    after(step, fs::remove_dir(path))
+    attempt(step, || fs::remove_dir(path))
 }
 
 pub(crate) fn remove_dir_all(step: Step, path: &Path) -> io::Result<()> {
-    after(step, fs::remove_dir_all(path))
+    attempt(step, || fs::remove_dir_all(path))
 }
 
 pub(crate) fn create_dir(step: Step, path: &Path) -> io::Result<()> {
-    after(step, fs::create_dir(path))
+    attempt(step, || fs::create_dir(path))
 }
 
 pub(crate) fn create_dir_all(step: Step, path: &Path) -> io::Result<()> {
-    after(step, fs::create_dir_all(path))
+    attempt(step, || fs::create_dir_all(path))
 }
 
 pub(crate) fn hard_link(step: Step, from: &Path, to: &Path) -> io::Result<()> {
-    after(step, fs::hard_link(from, to))
+    attempt(step, || fs::hard_link(from, to))
 }
 
 pub(crate) fn set_mode(step: Step, path: &Path, mode: u32) -> io::Result<()> {
-    after(step, fs::set_permissions(path, Permissions::from_mode(mode)))
+    attempt(step, || fs::set_permissions(path, Permissions::from_mode(mode)))
 }
 
 pub(crate) fn sync(step: Step, file: &File) -> io::Result<()> {
-    after(step, file.sync_all())
+    attempt(step, || file.sync_all())
 }
 
 /// Replaces the content of a file, not atomically.
 pub(crate) fn replace(step: Step, path: &Path, content: &[u8]) -> io::Result<()> {
-    after(step, fs::write(path, content))
+    attempt(step, || fs::write(path, content))
 }
 
-/// Writes to the end of a file. A crash may come in the middle, too.
+/// Writes to the end of a file. A crash may come in the middle, too, and so may an error.
 pub(crate) fn write(step: Step, file: &mut File, bytes: &[u8]) -> io::Result<()> {
     let middle = if cfg!(feature = "crash-points") { bytes.len() / 2 } else { 0 };
     let (first, second) = bytes.split_at(middle);
     if !first.is_empty() {
-        after(step, file.write_all(first))?;
+        attempt(step, || file.write_all(first))?;
     }
     if second.is_empty() {
         return Ok(());
     }
-    after(step, file.write_all(second))
+    attempt(step, || file.write_all(second))
 }
 
-fn after<T>(step: Step, outcome: io::Result<T>) -> io::Result<T> {
+fn attempt<T>(step: Step, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    begin(step)?;
+    let outcome = action();
     if outcome.is_ok() {
         done(step);
     }

@@ -74,6 +74,7 @@ impl Session {
             if new {
                 share_file(&path, settings)?;
             }
+            step::begin(Step::LogRef)?;
             file.write_all(line.as_bytes())?;
             step::done(Step::LogRef);
             Ok(())

@@ -8,7 +8,7 @@ use std::process::Command;
 use futures_util::StreamExt;
 use gannet_core::{Annex, Piece, PutOffset, Span};
 use gannet_repo::{Repo, create};
-use gannet_testkit::Sample;
+use gannet_testkit::{Sample, TestClock};
 
 use super::operation::{ACK, Operation, anybody, git_dir, no_file, options, runtime};
 
@@ -37,19 +37,7 @@ pub(crate) fn examine(operation: Operation, dir: &Path, context: &str) {
     runtime().block_on(async {
         let repo = Repo::open(&path, operation.clock()).unwrap();
         let by = anybody();
-        let present = repo.check_present(&by, &sample.key).await.unwrap();
-        if present {
-            assert!(read(&repo, &sample).await == sample.bytes, "{context}: content is wrong");
-        }
-        if operation.puts() && acknowledged {
-            assert!(present, "{context}: lost");
-        }
-        if operation.removes() && acknowledged {
-            assert!(!present, "{context}: came back");
-        }
-        if operation.locks() {
-            assert!(present, "{context}: removed under a lock");
-        }
+        let present = look_at_content(operation, dir, &repo, context).await;
         repo.flush().await.unwrap();
         let logged = logged(dir, &repo, &sample);
         assert!(present || !logged, "{context}: the log counts on a lost copy");
@@ -65,43 +53,83 @@ pub(crate) fn examine(operation: Operation, dir: &Path, context: &str) {
     });
 }
 
+/// Whether the content is there, after a look whether that may be so.
+pub(crate) async fn look_at_content(
+    operation: Operation,
+    dir: &Path,
+    repo: &Repo,
+    context: &str,
+) -> bool {
+    let sample = operation.sample();
+    let acknowledged = dir.join(ACK).exists();
+    let present = repo.check_present(&anybody(), &sample.key).await.unwrap();
+    if present {
+        assert!(read(repo, &sample).await == sample.bytes, "{context}: content is wrong");
+    }
+    if operation.puts() && acknowledged {
+        assert!(present, "{context}: lost");
+    }
+    if operation.removes() && acknowledged {
+        assert!(!present, "{context}: came back");
+    }
+    if operation.locks() {
+        assert!(present, "{context}: removed under a lock");
+    }
+    present
+}
+
 /// Does the operation to its end in the process that started after the crash, and looks whether
 /// all is as if there had been none.
 pub(crate) fn settle(operation: Operation, dir: &Path, context: &str) {
-    let sample = operation.sample();
-    let by = &anybody();
     runtime().block_on(async {
         let clock = operation.clock();
         let repo = Repo::open(&dir.join("repo"), clock.clone()).unwrap();
-        let key = &sample.key;
-        if operation.locks() {
-            check_locks(operation, dir, &repo, &clock, context).await;
-        }
-        if operation.removes() || operation.locks() {
-            let removal = repo.remove(by, key).await.unwrap();
-            assert!(removal.removed, "{context}: cannot be removed");
-        } else {
-            let from = match repo.put_offset(by, key, &no_file()).await.unwrap() {
-                PutOffset::From(from) => from,
-                PutOffset::AlreadyHave { .. } => 0,
-            };
-            let stored = repo.put(by, key, &no_file(), sample.content(from)).await;
-            stored.unwrap_or_else(|error| panic!("{context}: {}", error.chain()));
-            assert!(read(&repo, &sample).await == sample.bytes, "{context}: content is wrong");
-        }
-        let flushed = repo.flush().await;
-        flushed.unwrap_or_else(|error| panic!("{context}: {}", error.chain()));
-        let present = repo.check_present(by, key).await.unwrap();
-        assert_eq!(present, logged(dir, &repo, &sample), "{context}: log is wrong");
-        for object in objects(operation, dir) {
-            let dir = object.parent().unwrap().metadata().unwrap().permissions().mode();
-            let mode = object.metadata().unwrap().permissions().mode();
-            assert_eq!((dir & 0o222, mode & 0o222), (0, 0), "{context}: not protected");
-        }
-        let described = git(dir, &["cat-file", "blob", "git-annex:uuid.log"]);
-        assert_eq!(described.matches(repo.uuid().as_str()).count(), 1, "{context}: {described}");
-        assert_eq!(present, !(operation.removes() || operation.locks()), "{context}");
+        settle_open(operation, dir, &repo, &clock, context).await;
     });
+    look_for_litter(operation, dir, context);
+}
+
+/// The same in a repository that is open.
+pub(crate) async fn settle_open(
+    operation: Operation,
+    dir: &Path,
+    repo: &Repo,
+    clock: &TestClock,
+    context: &str,
+) {
+    let sample = operation.sample();
+    let (by, key) = (&anybody(), &sample.key);
+    if operation.locks() {
+        check_locks(operation, dir, repo, clock, context).await;
+    }
+    if operation.removes() || operation.locks() {
+        let removal = repo.remove(by, key).await.unwrap();
+        assert!(removal.removed, "{context}: cannot be removed");
+    } else {
+        let from = match repo.put_offset(by, key, &no_file()).await.unwrap() {
+            PutOffset::From(from) => from,
+            PutOffset::AlreadyHave { .. } => 0,
+        };
+        let stored = repo.put(by, key, &no_file(), sample.content(from)).await;
+        stored.unwrap_or_else(|error| panic!("{context}: {}", error.chain()));
+        assert!(read(repo, &sample).await == sample.bytes, "{context}: content is wrong");
+    }
+    let flushed = repo.flush().await;
+    flushed.unwrap_or_else(|error| panic!("{context}: {}", error.chain()));
+    let present = repo.check_present(by, key).await.unwrap();
+    assert_eq!(present, logged(dir, repo, &sample), "{context}: log is wrong");
+    for object in objects(operation, dir) {
+        let dir = object.parent().unwrap().metadata().unwrap().permissions().mode();
+        let mode = object.metadata().unwrap().permissions().mode();
+        assert_eq!((dir & 0o222, mode & 0o222), (0, 0), "{context}: not protected");
+    }
+    let described = git(dir, &["cat-file", "blob", "git-annex:uuid.log"]);
+    assert_eq!(described.matches(repo.uuid().as_str()).count(), 1, "{context}: {described}");
+    assert_eq!(present, !(operation.removes() || operation.locks()), "{context}");
+}
+
+/// Looks for what nobody needs any more.
+pub(crate) fn look_for_litter(operation: Operation, dir: &Path, context: &str) {
     assert_eq!(strays(operation, dir), Vec::<String>::new(), "{context}");
     let said = git(dir, &["fsck", "--strict", "--no-dangling"]);
     assert!(!said.contains("error"), "{context}: {said}");
@@ -134,7 +162,7 @@ async fn check_locks(
     operation: Operation,
     dir: &Path,
     repo: &Repo,
-    clock: &gannet_testkit::TestClock,
+    clock: &TestClock,
     context: &str,
 ) {
     let (sample, by) = (operation.sample(), &anybody());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gannet_core::{Annex, Asker, AssociatedFile, Mode, Verdict};
+use gannet_core::{Annex, Asker, AssociatedFile, Mode, Result, Verdict};
 use gannet_repo::{InitOptions, Repo, create};
 use gannet_testkit::{Ending, Journey, Sample, TestClock};
 use tokio::runtime::Runtime;
@@ -140,44 +140,50 @@ impl Operation {
             let uuid = create(&path, &options(self), &*clock).unwrap();
             return fs::write(dir.join(ACK), uuid.as_str()).unwrap();
         }
+        runtime().block_on(async {
+            let repo = Repo::open(&path, clock).unwrap();
+            self.act(dir, &repo).await.unwrap();
+            repo.flush().await.unwrap();
+        });
+    }
+
+    /// What is asked of a repository that is open. Notes when it was acknowledged.
+    pub(crate) async fn act(self, dir: &Path, repo: &Repo) -> Result<()> {
         let acknowledge = || fs::write(dir.join(ACK), "").unwrap();
         let sample = self.sample();
         let (key, by) = (&sample.key, &anybody());
-        runtime().block_on(async {
-            let repo = Repo::open(&path, clock).unwrap();
-            match self {
-                PutThatBreaks | PutUnverifiableThatBreaks => {
-                    let journey = Journey::of(&sample.bytes, 0).cut(PART as u64, Ending::Broken);
-                    repo.put(by, key, &no_file(), journey.content()).await.unwrap_err();
-                    acknowledge();
-                    // What is doubtful is dropped, whatever its key.
-                    let journey = Journey::of(&sample.bytes, 0);
-                    let doubtful = journey.ending(Ending::Verdict(Verdict::Doubtful));
-                    repo.put(by, key, &no_file(), doubtful.content()).await.unwrap_err();
-                }
-                _ if self.puts() => {
-                    let from = if self == PutTheRest { PART as u64 } else { 0 };
-                    repo.put(by, key, &no_file(), sample.content(from)).await.unwrap();
-                    acknowledge();
-                }
-                _ if self.removes() => {
-                    assert!(repo.remove(by, key).await.unwrap().removed);
-                    acknowledge();
-                }
-                _ if self.locks() => {
-                    let lock = repo.lock(by, key).await.unwrap().unwrap();
-                    acknowledge();
-                    if self == LockAndVanish {
-                        drop(lock);
-                    } else {
-                        fs::remove_file(dir.join(ACK)).unwrap(); // nobody counts on it any more
-                        lock.release().await.unwrap();
-                    }
-                }
-                _ => {}
+        match self {
+            PutThatBreaks | PutUnverifiableThatBreaks => {
+                let journey = Journey::of(&sample.bytes, 0).cut(PART as u64, Ending::Broken);
+                repo.put(by, key, &no_file(), journey.content()).await.unwrap_err();
+                acknowledge();
+                // What is doubtful is dropped, whatever its key.
+                let journey = Journey::of(&sample.bytes, 0);
+                let doubtful = journey.ending(Ending::Verdict(Verdict::Doubtful));
+                repo.put(by, key, &no_file(), doubtful.content()).await.unwrap_err();
             }
-            repo.flush().await.unwrap();
-        });
+            _ if self.puts() => {
+                let from = if self == PutTheRest { PART as u64 } else { 0 };
+                repo.put(by, key, &no_file(), sample.content(from)).await?;
+                acknowledge();
+            }
+            _ if self.removes() => {
+                assert!(repo.remove(by, key).await?.removed);
+                acknowledge();
+            }
+            _ if self.locks() => {
+                let lock = repo.lock(by, key).await?.unwrap();
+                acknowledge();
+                if self == LockAndVanish {
+                    drop(lock);
+                } else {
+                    fs::remove_file(dir.join(ACK)).unwrap(); // nobody counts on it any more
+                    lock.release().await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The time at which it happens.
