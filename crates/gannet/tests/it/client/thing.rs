@@ -43,7 +43,9 @@ impl Thing {
     /// The begin of a `put`: the head and the first `len` bytes, as they go over the wire.
     pub(super) fn begin_of_put(&self, len: usize) -> Vec<u8> {
         let mut begin = self.put().body(Body::Chunked(Vec::new())).head();
-        begin.extend(chunk(&self.content[..len]));
+        if len > 0 {
+            begin.extend(chunk(&self.content[..len]));
+        }
         begin
     }
 

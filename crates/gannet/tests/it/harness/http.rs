@@ -108,10 +108,12 @@ impl Request {
 
     /// A `put` of `content` announced as `length` bytes, in one chunk.
     pub(crate) fn put(target: impl AsRef<[u8]>, length: u64, content: &[u8]) -> Self {
+        // A chunk of no bytes would end the body, and what ends it be the begin of a request.
+        let pieces = if content.is_empty() { vec![] } else { vec![Piece::Bytes(content.to_vec())] };
         Self::new("POST", target)
             .header("Content-Type", "application/octet-stream")
             .header("X-git-annex-data-length", length.to_string())
-            .body(Body::Chunked(vec![Piece::Bytes(content.to_vec())]))
+            .body(Body::Chunked(pieces))
     }
 
     /// Adds a header.

@@ -22,6 +22,11 @@ struct File {
     key: String,
     content: Vec<u8>,
     fate: Fate,
+    /// Whether some change was in doubt once: a client that finds the content where it wants it
+    /// tells its own branch, and not the server.
+    lags: bool,
+    /// Whether the clone's own branch knows what is certain.
+    told: bool,
 }
 
 impl<'a> AnnexParty<'a> {
@@ -41,7 +46,7 @@ impl<'a> AnnexParty<'a> {
         let files = named.into_iter().map(|(name, content)| {
             let object = fs::read_link(clone.join(&name)).expect("an annexed file");
             let key = text(Path::new(object.file_name().expect("a key"))).to_owned();
-            File { name, key, content, fate: Fate::Absent }
+            File { name, key, content, fate: Fate::Absent, lags: false, told: true }
         });
         Self { world, files: files.collect(), clone, chance }
     }
@@ -51,6 +56,11 @@ impl<'a> AnnexParty<'a> {
         self.files.iter().map(|file| (file.key.as_str(), file.fate))
     }
 
+    /// Returns the keys whose location log need not say yet what is on the disk.
+    pub(in super::super) fn lagging(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter(|file| file.lags).map(|file| file.key.as_str())
+    }
+
     /// Runs one command about one file, and returns how it ended. What it acknowledged is true.
     pub(in super::super) fn step(&mut self) -> Finished {
         let at = usize::try_from(self.chance.below(self.files.len() as u64)).expect("an index");
@@ -58,7 +68,7 @@ impl<'a> AnnexParty<'a> {
         match self.chance.below(2) {
             _ if !here => self.get(at),
             0 => self.change(at, &["copy", "--to", "origin"], Fate::Present),
-            _ if self.files[at].fate == Fate::Absent => {
+            _ if self.files[at].fate == Fate::Absent || !self.files[at].told => {
                 self.change(at, &["copy", "--to", "origin"], Fate::Present)
             }
             _ if self.chance.below(2) == 0 => self.drop_here(at),
@@ -77,6 +87,8 @@ impl<'a> AnnexParty<'a> {
             let there = server.send(&Request::post(target)).member("present") == true;
             assert!(file.fate.allows(there), "{key} was {:?}: {there}", file.fate);
             assert!(here || there, "{key} is nowhere any more");
+            file.lags |= file.fate == Fate::Unknown;
+            file.told &= file.fate != Fate::Unknown;
             file.fate = Fate::of(there);
             if repo.locks(key).rtm {
                 repo.expire_retention(key);
@@ -85,13 +97,15 @@ impl<'a> AnnexParty<'a> {
     }
 
     /// Stores everything at the server, and tells its branch.
-    pub(in super::super) fn settle(&mut self) {
+    pub(in super::super) fn settle(&mut self, repo: &Repo) {
         self.world.annex(&self.clone, &["copy", "--quiet", "--to", "origin", "."]);
         for file in &mut self.files {
             file.fate = Fate::Present;
+            file.lags = false;
         }
         let branch = "+refs/heads/git-annex:refs/heads/synced/git-annex";
         self.world.git(&self.clone, &["push", "-q", "origin", branch]);
+        self.world.annex(repo.path(), &["merge", "--quiet"]);
     }
 
     fn get(&mut self, at: usize) -> Finished {
@@ -114,6 +128,7 @@ impl<'a> AnnexParty<'a> {
         let done = self.annex(at, command);
         if done.success() {
             self.files[at].fate = to;
+            self.files[at].told = true;
         }
         done
     }

@@ -25,6 +25,8 @@ pub(in super::super) struct Broken(#[from] io::Error);
 struct Owned {
     thing: Thing,
     fate: Fate,
+    /// Whether a change that nobody acknowledged was the last: then the location log may lag behind.
+    lags: bool,
     hold: Hold,
 }
 
@@ -45,6 +47,7 @@ impl HttpParty {
         let owned = |_| Owned {
             thing: Thing::new(&mut chance, lens.clone()),
             fate: Fate::Absent,
+            lags: false,
             hold: Hold::Free,
         };
         Self { own: (0..count).map(owned).collect(), chance, connection: None }
@@ -53,6 +56,11 @@ impl HttpParty {
     /// Returns its keys, and what is certain of each.
     pub(in super::super) fn certain(&self) -> impl Iterator<Item = (&Thing, Fate)> {
         self.own.iter().map(|own| (&own.thing, own.fate))
+    }
+
+    /// Returns the keys whose location log need not say yet what is on the disk.
+    pub(in super::super) fn lagging(&self) -> impl Iterator<Item = &str> {
+        self.own.iter().filter(|own| own.lags).map(|own| own.thing.key.as_str())
     }
 
     /// Does one thing with one key, and fails unless the server answers as it must.
@@ -80,6 +88,7 @@ impl HttpParty {
             let key = &own.thing.key;
             let there = server.send(&own.thing.check_present()).member("present") == true;
             assert!(own.fate.allows(there), "{key} was {:?}, and present is {there}", own.fate);
+            own.lags |= own.fate == Fate::Unknown;
             own.fate = Fate::of(there);
             expect_content(&server.send(&own.thing.get()), own);
             if let Hold::Acknowledged(_) = own.hold {
@@ -102,7 +111,7 @@ impl HttpParty {
             }
             let stored = server.send(&own.thing.put()).member("stored");
             assert_eq!(stored, true, "{} at last", own.thing.key);
-            own.fate = Fate::Present;
+            own.acknowledged(Fate::Present);
         }
     }
 
@@ -114,7 +123,7 @@ impl HttpParty {
         let request = own.thing.put();
         let stored = self.ask(server, &request, "stored")?;
         assert_eq!(stored, true, "nobody else touches {}", self.own[at].thing.key);
-        self.own[at].fate = Fate::Present;
+        self.own[at].acknowledged(Fate::Present);
         Ok(())
     }
 
@@ -139,7 +148,7 @@ impl HttpParty {
             self.own[at].fate = Fate::Unknown;
             let stored = self.ask(server, &thing.put_from(offset), "stored")?;
             assert_eq!(stored, true, "{} from {offset}", thing.key);
-            self.own[at].fate = Fate::Present;
+            self.own[at].acknowledged(Fate::Present);
         }
         Ok(())
     }
@@ -167,7 +176,7 @@ impl HttpParty {
         match own.hold {
             Hold::Free => {
                 assert_eq!(removed, true, "nobody else touches {}", own.thing.key);
-                own.fate = Fate::Absent;
+                own.acknowledged(Fate::Absent);
             }
             Hold::Acknowledged(_) | Hold::Unknown => {
                 assert_eq!(removed, false, "the lock of {} was not respected", own.thing.key);
@@ -231,6 +240,13 @@ impl HttpParty {
         let long = matches!(&request.body, Body::Chunked(pieces) if bytes_in(pieces) > MEBIBYTE);
         self.connection = (!long).then_some(connection);
         Ok(reply)
+    }
+}
+
+impl Owned {
+    fn acknowledged(&mut self, fate: Fate) {
+        self.fate = fate;
+        self.lags = false;
     }
 }
 
