@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 fn chore(words: &[&str]) -> Result {
     match words {
         ["test"] => test::everything(),
+        ["soak", options @ ..] => test::soak(options),
         ["long", names @ ..] => test::long(names),
         ["tidy"] => tidy::check(),
         ["map"] => tidy::redraw_map(),
@@ -43,6 +44,8 @@ const HELP: &str = "\
 cargo xtask test     every check and every test; installs what they need
 cargo xtask long [NAME…]
                      every test, or those whose names hold a NAME, with the large counts
+cargo xtask soak [--minutes N] [--release]
+                     everybody works on one server for so long; reports whether it grows
 cargo xtask tidy     the house rules that a machine can check
 cargo xtask map      adds new files to the map in ARCHITECTURE.md and drops vanished ones
 cargo xtask oracle   installs the pinned git-annex that tests and bench compare with

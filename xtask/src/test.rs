@@ -59,8 +59,41 @@ pub(crate) fn long(names: &[&str]) -> Result {
     run(tests.args(names).env("GANNET_LONG", "1"))
 }
 
+/// Runs the soak, for two minutes unless `--minutes N` says otherwise, against a server that is built
+/// for speed with `--release`. The report is printed, and written to `target/soak/report.txt`.
+///
+/// # Errors
+/// When an option is unknown, an answer was wrong, or the server grew.
+pub(crate) fn soak(options: &[&str]) -> Result {
+    let (mut minutes, mut release) = ("2", false);
+    let mut options = options.iter();
+    while let Some(&option) = options.next() {
+        match option {
+            "--release" => release = true,
+            "--minutes" => {
+                minutes = options.next().copied().unwrap_or_default();
+                let number: u64 = minutes.parse().map_err(|_| "--minutes wants a number")?;
+                if number == 0 {
+                    return Err("--minutes wants at least 1".into());
+                }
+            }
+            _ => return Err(format!("soak has no option {option}").into()),
+        }
+    }
+    oracle::install()?;
+    let mut soak = cargo()?;
+    soak.args(["test", "--package", "gannet", "--test", "it"]);
+    if release {
+        soak.arg("--release");
+    }
+    soak.args(["--", "--nocapture", "--exact", SOAK]);
+    run(soak.env("GANNET_SOAK_MINUTES", minutes))
+}
+
 fn deny() -> Result {
     let mut deny = Command::new(tools::cargo_deny()?);
     deny.current_dir(root()?).args(["--all-features", "--log-level", "error", "check"]);
     run(deny.args(["--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
+
+const SOAK: &str = "client::soak::mixed_load_stays_right_and_the_server_does_not_grow";

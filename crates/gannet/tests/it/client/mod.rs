@@ -16,6 +16,7 @@ mod readme;
 mod relay;
 mod scenarios;
 mod scene;
+mod soak;
 mod testremote;
 mod thing;
 mod together;

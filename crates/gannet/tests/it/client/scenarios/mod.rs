@@ -21,16 +21,16 @@ mod stopping;
 mod uploads;
 
 /// A served repository with a work tree, in which some files are already.
-struct Stock {
-    server: Server,
-    repo: Repo,
+pub(super) struct Stock {
+    pub(super) server: Server,
+    pub(super) repo: Repo,
     files: Vec<(String, Vec<u8>)>,
-    world: World,
+    pub(super) world: World,
 }
 
 impl Stock {
     /// Serves a repository with `count` files of `len` bytes each.
-    fn with_files(count: usize, len: usize) -> Self {
+    pub(super) fn with_files(count: usize, len: usize) -> Self {
         let world = World::new();
         let repo = Repo::create(&world, "served", SERVER, false);
         let file = |number| (format!("file{number:04}"), pattern(number as u64, len));
@@ -45,24 +45,24 @@ impl Stock {
     }
 
     /// Makes a clone whose content comes straight from the server.
-    fn clone(&self) -> PathBuf {
+    pub(super) fn clone(&self) -> PathBuf {
         clone(&self.world, self.repo.path(), &self.server.annex_url(), SERVER)
     }
 
     /// Runs `git annex` in a clone, for as long as it may take.
-    fn annex(&self, clone: &Path, args: &[&str]) -> Finished {
+    pub(super) fn annex(&self, clone: &Path, args: &[&str]) -> Finished {
         let mut command = self.world.command(clone, "git-annex");
         finish(command.args(args), usual_or_long(1, 8) * PATIENCE)
     }
 
     /// Begins `git annex` in a clone.
-    fn begin(&self, clone: &Path, args: &[&str]) -> Begun {
+    pub(super) fn begin(&self, clone: &Path, args: &[&str]) -> Begun {
         Begun::start(&self.world, clone, args)
     }
 
     /// Fails unless `clone` has every file with its own content.
     #[track_caller]
-    fn expect_whole(&self, clone: &Path) {
+    pub(super) fn expect_whole(&self, clone: &Path) {
         for (name, content) in &self.files {
             let found = fs::read(clone.join(name)).unwrap_or_default();
             assert!(found == *content, "{name} in {} is not whole", clone.display());
@@ -92,7 +92,7 @@ impl Stock {
 }
 
 /// A running git-annex; dropping it kills it with all that it started.
-struct Begun(Child);
+pub(super) struct Begun(Child);
 
 impl Begun {
     fn start(world: &World, clone: &Path, args: &[&str]) -> Self {
@@ -111,7 +111,7 @@ impl Begun {
 
     /// Sends `signal` to it and all that it started, unless it ends by itself within `after`;
     /// tells whether it succeeded.
-    fn interrupt(mut self, after: Duration, signal: Signal) -> bool {
+    pub(super) fn interrupt(mut self, after: Duration, signal: Signal) -> bool {
         let start = Instant::now();
         while start.elapsed() < after {
             if let Some(status) = self.0.try_wait().expect("ask for git-annex") {
