@@ -85,6 +85,11 @@ impl Vitals {
             .expect("write to a string");
         }
         text.push_str("\n½: the median, ^: the most, of the first and of the last third\n\n");
+        let tenth = (self.0.len() / 10).max(1);
+        let course = self.0.chunks(tenth).map(|part| part[part.len() / 2].resident_kibibytes);
+        let course: Vec<_> = course.map(|kibibytes| kibibytes.to_string()).collect();
+        writeln!(text, "memory in its course (KiB): {}\n", course.join(" "))
+            .expect("write to a string");
         for (what, count) in counts {
             writeln!(text, "{count:>9} {what}").expect("write to a string");
         }
