@@ -89,10 +89,15 @@ impl fmt::Debug for Parts {
 ///
 /// The expression makes a [`Place`], anew for each test. It stands in an async block on a Tokio
 /// runtime, so it may use `.await`, and sees the names of the module around.
+/// Where a place breaks promises, and everybody knows it: `except [a_promise, another]` after the
+/// place. Their tests fail as soon as one is kept after all.
 #[macro_export]
 macro_rules! annex_keeps_its_promise {
     ($module:ident, $place:expr $(,)?) => {
-        $crate::annex_keeps_its_promise!(@ $module, $place;
+        $crate::annex_keeps_its_promise!($module, $place, except []);
+    };
+    ($module:ident, $place:expr, except $known:tt $(,)?) => {
+        $crate::annex_keeps_its_promise!(@ $module, $place, $known;
             // Storing and reading.
             nothing_is_there_at_first
             what_is_put_is_got
@@ -138,15 +143,25 @@ macro_rules! annex_keeps_its_promise {
             a_held_lock_outlives_its_retention
         );
     };
-    (@ $module:ident, $place:expr; $($promise:ident)*) => {
+    (@ $module:ident, $place:expr, [$($known:ident),* $(,)?]; $($promise:ident)*) => {
         mod $module {
             #[allow(unused_imports, reason = "the expression may need none of them")]
             use super::*;
 
+            const KNOWN: &[&str] = &[$(stringify!($known)),*];
+
+            #[test]
+            fn what_is_excepted_is_a_promise() {
+                let promises = [$(stringify!($promise)),*];
+                for known in KNOWN {
+                    assert!(promises.contains(known), "{known} is no promise");
+                }
+            }
+
             $(
                 #[test]
                 fn $promise() {
-                    $crate::suite::run(async {
+                    $crate::suite::judge(stringify!($promise), KNOWN, async {
                         let place = $place;
                         $crate::suite::$promise(&place).await;
                     });

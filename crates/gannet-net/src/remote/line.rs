@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use gannet_core::error::Denied;
 use gannet_core::lock::Held;
@@ -157,6 +158,9 @@ impl LineRemote {
     ) -> Result<Stored> {
         let mut skip = held.saturating_sub(content.from).min(content.len);
         let mut left = content.len;
+        // The last bytes wait for the verdict. Servers have been seen to store a content that was
+        // complete and never vouched for, once the connection had broken.
+        let mut last = Bytes::new();
         let verdict = loop {
             match content.pieces.next().await {
                 Some(Ok(Piece::Bytes(mut bytes))) => {
@@ -167,7 +171,9 @@ impl LineRemote {
                     let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
                     skip -= skipped as u64;
                     let bytes = bytes.split_off(skipped);
-                    if !bytes.is_empty()
+                    if left == 0 && !bytes.is_empty() {
+                        last = bytes;
+                    } else if !bytes.is_empty()
                         && let Err(trouble) = connection.pass(bytes).await
                     {
                         return Err(connection.fault(trouble).await);
@@ -179,6 +185,9 @@ impl LineRemote {
             }
         };
         drop(content);
+        if let Err(trouble) = connection.pass(last).await {
+            return Err(connection.fault(trouble).await);
+        }
         match (connection.end(verdict).await, verdict) {
             // Version 0 cannot say so otherwise than by ending here.
             (Err(_), Verdict::Doubtful) => Err(Error::Doubtful),

@@ -1,7 +1,8 @@
 //! The whole program, seen from outside: real sockets, real repositories, the real git-annex.
 //!
 //! One binary holds them all, so that it is linked once. `raw` speaks bytes of HTTP of its own
-//! making; `client` lets the real git-annex client speak; `harness` is what both stand on.
+//! making; `client` lets the real git-annex client speak; `places` asks real servers through our
+//! own clients; `harness` is what all stand on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,4 +12,5 @@
 
 mod client;
 mod harness;
+mod places;
 mod raw;

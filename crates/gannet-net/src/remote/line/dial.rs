@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
@@ -169,14 +171,17 @@ async fn see_off(
         }
         done
     };
-    tokio::pin!(listening);
+    let listening = listening.fuse();
+    tokio::pin!(ending, listening);
     let done = tokio::select! {
-        done = ending => done,
+        done = &mut ending => done,
         // It has closed its standard error, but may run on.
-        never = async { (&mut listening).await; std::future::pending().await } => never,
+        () = &mut listening => ending.await,
     };
     // What it said last may still be in the pipe; a child of its own may hold that open.
-    timeout(LISTEN, async { (&mut listening).await }).await.ok();
+    if !listening.is_terminated() {
+        timeout(LISTEN, listening).await.ok();
+    }
     if let Some(done) = done {
         done.send(()).ok();
     }
