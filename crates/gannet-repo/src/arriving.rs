@@ -426,7 +426,7 @@ fn feed(file: &mut File, checker: &mut Checker) -> io::Result<()> {
 
 fn write_error(path: &Path, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Error::NoSpace { needed: 1, free: 0 }
         }
         _ => Error::disk("write", path, error),

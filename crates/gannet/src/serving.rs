@@ -303,6 +303,9 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Never waited for. Whoever takes no notice of it is killed when a file grows beyond the
+    /// limit of the process; so writing fails instead.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -311,6 +314,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(SIGXFSZ))?,
         })
     }
 
@@ -323,6 +327,8 @@ impl Signals {
         }
     }
 }
+
+const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
 
 /// Files for what is always there, and for those who are turned away.
 const FILES_APART: u64 = 128;

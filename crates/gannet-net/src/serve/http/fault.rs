@@ -1,6 +1,7 @@
 //! Replies that are not results: a status and one line of text.
 
 use std::fmt::Display;
+use std::io;
 
 use gannet_core::Error;
 use gannet_wire::http::{CHALLENGE, Refusal};
@@ -64,6 +65,9 @@ impl Fault {
             Error::NoSpace { .. } => {
                 (StatusCode::INSUFFICIENT_STORAGE, "not enough space for the content")
             }
+            Error::Disk { source, .. } if is_full(source) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "not enough space in the repository")
+            }
             Error::Unsupported(_) => {
                 (StatusCode::NOT_IMPLEMENTED, "this repository cannot do that")
             }
@@ -81,8 +85,14 @@ impl Fault {
     }
 }
 
+/// Whether the disk has no space or no inodes left for us.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// Whether the process, or the system, can open no more files just now (`EMFILE`, `ENFILE`).
-fn out_of_files(error: &std::io::Error) -> bool {
+fn out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
