@@ -308,7 +308,8 @@ impl Session {
             sync_object(&path)?;
         }
         for dir in &dirs {
-            sync_dir(Step::SyncGitObjectDir, dir)?;
+            // A `git gc` that has packed all that was in it removes it.
+            crate::objects::sync_dir(Step::SyncGitObjectDir, dir)?;
         }
         sync_dir(Step::SyncGitObjectDir, &objects)
     }
