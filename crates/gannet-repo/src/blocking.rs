@@ -1,9 +1,11 @@
 //! The one place where blocking meets async.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gannet_core::{Error, Result};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Runs what blocks on threads that may block, a bounded number at a time for one repository, so
 /// that a repository on a disk that hangs cannot take the threads of the others.
@@ -28,13 +30,37 @@ impl Blocking {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let slot = slot.map_err(|_| Error::Internal("the repository was closed".to_owned()))?;
-        let running = tokio::task::spawn_blocking(move || {
-            let outcome = work();
-            drop(slot);
-            outcome
-        });
-        running.await.map_err(|error| Error::Internal(error.to_string()))?
+        run_in(Arc::clone(&self.slots).acquire_owned().await, work).await
+    }
+
+    /// The same for work with which a request begins: it rather fails than waits for ever.
+    ///
+    /// # Errors
+    /// As [`Blocking::run`], and [`Error::Overloaded`] if no thread was to be had in time.
+    pub(crate) async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match timeout(WAIT_MAX, Arc::clone(&self.slots).acquire_owned()).await {
+            Ok(slot) => run_in(slot, work).await,
+            Err(_) => Err(Error::Overloaded { what: "requests for this repository" }),
+        }
     }
 }
+
+async fn run_in<T: Send + 'static>(
+    slot: Result<OwnedSemaphorePermit, AcquireError>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let slot = slot.map_err(|_| Error::Internal("the repository was closed".to_owned()))?;
+    let running = tokio::task::spawn_blocking(move || {
+        let outcome = work();
+        drop(slot);
+        outcome
+    });
+    running.await.map_err(|error| Error::Internal(error.to_string()))?
+}
+
+/// How long a request waits for others that are at the disk. More have come than it can serve, or
+/// it hangs.
+const WAIT_MAX: Duration = Duration::from_secs(30);

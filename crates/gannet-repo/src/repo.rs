@@ -90,8 +90,17 @@ impl Repo {
         self.inner.scribe.flush().await
     }
 
-    /// Does blocking work on the repository as it is right now.
+    /// Does blocking work on the repository as it is right now, at the beginning of a request.
     async fn with_site<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &Site) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.blocking.begin(move || work(&inner, &inner.current.site()?)).await
+    }
+
+    /// The same in the middle of a request: what has begun is not given up because others are busy.
+    async fn go_on<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner, &Site) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -141,7 +150,7 @@ impl Repo {
         };
         self.inner.scribe.record(key, Claim::Is(Status::Missing)).await?;
         let wanted = key.clone();
-        let removed = self.with_site(move |_, site| remove_object(site, &wanted, lock)).await;
+        let removed = self.go_on(move |_, site| remove_object(site, &wanted, lock)).await;
         // Another process may have stored the content again meanwhile, and recorded that.
         self.inner.scribe.record(key, Claim::AsFound).await?;
         removed.map(|()| Removal::done())
@@ -343,7 +352,7 @@ impl Annex for Repo {
         let (repo, key) = (self.clone(), key.clone());
         Self::to_the_end(async move {
             let stored = key.clone();
-            repo.with_site(move |inner, site| {
+            repo.go_on(move |inner, site| {
                 verified.move_in()?;
                 if inner.is_shown(site, &stored)? { Ok(()) } else { Err(busy(&stored)) }
             })

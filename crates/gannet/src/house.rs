@@ -13,13 +13,14 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use gannet_core::{Annex, Error, Result, Uuid};
 use gannet_net::serve::http::{self, Login, Rights};
-use tokio::sync::{OnceCell, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::access::Access;
 use crate::yard::{Opened, Signature, Yard};
 use survey::{Found, Seen, Survey};
 
+mod scouts;
 mod survey;
 mod walk;
 
@@ -129,6 +130,8 @@ struct Room {
     /// What the repository looked like when it was last found to have its uuid.
     signature: Option<Signature>,
     opened: Arc<OnceCell<Opened>>,
+    /// Whoever looks at it on its disk, which may never answer, has one.
+    looks: Arc<Semaphore>,
     last_used: Instant,
 }
 
@@ -141,8 +144,7 @@ impl Rooms {
                 continue;
             }
             let yard = Arc::clone(&self.yard);
-            let path = Arc::clone(&room.path);
-            let open = || blocking(move || yard.open(&path));
+            let open = || room.at_the_disk(move |path| yard.open(path));
             let opened = room.opened.get_or_try_init(open).await?;
             if opened.annex.uuid() == uuid {
                 return Ok(Some(opened.clone()));
@@ -172,21 +174,29 @@ impl Rooms {
         }
     }
 
-    /// Whether the repository still has this uuid. Costs one `stat` of a file that is in the
-    /// cache, which is cheaper than the way to another thread.
+    /// Whether the repository still has this uuid. Mostly the system knows that by heart, and
+    /// asking it is cheaper than the way to another thread.
     async fn is_still_there(&self, uuid: &Uuid, room: &Room) -> Result<bool> {
-        let signature = self.yard.signature(&room.path);
-        if signature.is_some() && signature == room.signature {
+        let cached = self.yard.cached_signature(&room.path);
+        if cached.is_some() && cached == room.signature {
             return Ok(true);
         }
-        if signature.is_none() {
-            return Ok(false);
-        }
         let yard = Arc::clone(&self.yard);
-        let path = Arc::clone(&room.path);
-        if blocking(move || yard.peek(&path)).await?.as_ref() != Some(uuid) {
-            return Ok(false);
-        }
+        let known = room.signature;
+        let look = move |path: &Path| {
+            let signature = yard.signature(path)?;
+            Ok(match signature {
+                None => (None, None),
+                Some(_) if signature == known => (signature, None),
+                Some(_) => (signature, Some(yard.peek(path)?)),
+            })
+        };
+        let signature = match room.at_the_disk(look).await? {
+            (None, _) => return Ok(false),
+            (_, None) => return Ok(true),
+            (signature, Some(peeked)) if peeked.as_ref() == Some(uuid) => signature,
+            _ => return Ok(false),
+        };
         if let Some(known) = self.index().by_uuid.get_mut(uuid)
             && known.path == room.path
         {
@@ -236,7 +246,7 @@ impl Rooms {
     /// Looks everywhere. What is found is known at once; returns what there is.
     fn survey(&self) -> Seen {
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
-        survey.look(&*self.yard, |found| self.learn(found))
+        survey.look(&self.yard, |found| self.learn(found))
     }
 
     fn learn(&self, Found { uuid, path, signature }: Found) {
@@ -245,8 +255,14 @@ impl Rooms {
             if index.by_uuid.get(&uuid).is_some_and(|room| room.path == path) {
                 return;
             }
-            let opened = Arc::default();
-            index.by_uuid.insert(uuid, Room { path, signature, opened, last_used: Instant::now() });
+            let room = Room {
+                path,
+                signature,
+                opened: Arc::default(),
+                looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+                last_used: Instant::now(),
+            };
+            index.by_uuid.insert(uuid, room);
         }
         self.progress.send_replace(());
     }
@@ -259,7 +275,8 @@ impl Rooms {
                 .collect()
         };
         for (uuid, opened) in idle {
-            if !flush(&opened).await {
+            // One that hangs must not keep the others open.
+            if !timeout(FLUSH_TIME_MAX, flush(&opened)).await.unwrap_or(false) {
                 continue;
             }
             drop(opened);
@@ -283,6 +300,27 @@ impl Rooms {
 impl Room {
     fn is_idle(&self) -> bool {
         self.last_used.elapsed() >= IDLE_MAX
+    }
+
+    /// Looks at it on its disk, with few others at a time.
+    ///
+    /// # Errors
+    /// What `work` reports, and [`Error::Overloaded`] when the disk does not answer the others.
+    async fn at_the_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let look = timeout(LOOK_WAIT_MAX, Arc::clone(&self.looks).acquire_owned()).await;
+        let Ok(Ok(look)) = look else {
+            return Err(Error::Overloaded { what: "requests for this repository" });
+        };
+        let path = Arc::clone(&self.path);
+        blocking(move || {
+            let done = work(&path);
+            drop(look);
+            done
+        })
+        .await
     }
 }
 
@@ -314,6 +352,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 const REST_MIN: Duration = Duration::from_secs(1);
+/// How many threads may look at one repository from here: not more than can be spared if its
+/// disk never answers.
+const LOOKS_MAX: usize = 4;
+/// How long a request waits for one of them.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long an idle repository may take to write down what is left, before others get their turn.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
 /// After so long without a request a repository is closed.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 

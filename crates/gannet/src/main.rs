@@ -59,5 +59,7 @@ fn runtime(cpus: Option<u16>) -> Result<Runtime, Failure> {
         .map_err(|error| Failure::doing("cannot start threads", &error))
 }
 
-/// Threads beyond one per processor that may wait for disks.
-const DISK_THREADS: usize = 12;
+/// Threads beyond one per processor that may wait for disks. Each repository has a few at most; so
+/// many can be lost to disks that hang before others have to wait. They come when they are needed,
+/// and go.
+const DISK_THREADS: usize = 500;

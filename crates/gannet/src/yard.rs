@@ -1,6 +1,7 @@
 //! The repositories of this machine, as far as the house needs to know them.
 
 use std::fs;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use async_trait::async_trait;
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Clock, Error, Result, Uuid};
 use gannet_repo::{OpenError, Repo};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, makedev, openat2, statx};
+use rustix::io::Errno;
 
 use crate::clock::SystemClock;
 
-/// What can be found at a path. Every method may block.
+/// What can be found at a path. Methods may block, as long as the disk takes.
 pub(crate) trait Yard: Send + Sync + 'static {
     /// The uuid of the repository at `path`, without opening it; `None` if git-annex does not
     /// use it.
@@ -23,7 +26,14 @@ pub(crate) trait Yard: Send + Sync + 'static {
 
     /// What changes whenever the configuration of the repository is written, or another one
     /// takes its place; `None` if there is none.
-    fn signature(&self, path: &Path) -> Option<Signature>;
+    ///
+    /// # Errors
+    /// When the disk does not say.
+    fn signature(&self, path: &Path) -> Result<Option<Signature>>;
+
+    /// The same, if the system knows it without asking a disk. Alone of all methods, it never
+    /// blocks.
+    fn cached_signature(&self, path: &Path) -> Option<Signature>;
 
     /// Opens the repository.
     ///
@@ -56,20 +66,52 @@ pub(crate) trait Flush: Send + Sync + 'static {
 pub(crate) struct Signature([i128; 5]);
 
 impl Signature {
-    /// The signature of the file at `path`, links followed.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
+    /// The signature of the file at `path`, links followed; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the disk does not say.
+    pub(crate) fn of(path: &Path) -> Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(file) => Ok(Some(Self::new(
+                file.dev(),
+                file.ino(),
+                file.size(),
+                (file.mtime(), file.mtime_nsec()),
+                (file.ctime(), file.ctime_nsec()),
+            ))),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+            Err(error) => Err(Error::disk("look at", path, error)),
+        }
+    }
+
+    /// The same, if neither the way to the file nor what it looks like must be read from a disk.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is no such file; anything else: that is not known.
+    fn cached(path: &Path) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let file = statx(file, "", flags, StatxFlags::BASIC_STATS)?;
+        Ok(Self::new(
+            makedev(file.stx_dev_major, file.stx_dev_minor),
+            file.stx_ino,
+            file.stx_size,
+            (file.stx_mtime.tv_sec, file.stx_mtime.tv_nsec.into()),
+            (file.stx_ctime.tv_sec, file.stx_ctime.tv_nsec.into()),
+        ))
+    }
+
+    fn new(dev: u64, ino: u64, size: u64, mtime: (i64, i64), ctime: (i64, i64)) -> Self {
         let nanos =
-            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Some(Self([
-            file.dev().into(),
-            file.ino().into(),
-            file.size().into(),
-            nanos(file.mtime(), file.mtime_nsec()),
-            nanos(file.ctime(), file.ctime_nsec()),
-        ]))
+            |(seconds, nanos): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Self([dev.into(), ino.into(), size.into(), nanos(mtime), nanos(ctime)])
     }
 }
+
+/// Where the configuration may be. A linked work tree or submodule has a file `.git`: what it
+/// leads to is left to whoever has the repository open.
+const CONFIGURATION: [&str; 3] = [".git/config", ".git", "config"];
 
 /// The file system.
 pub(crate) struct Disk;
@@ -79,11 +121,23 @@ impl Yard for Disk {
         gannet_repo::peek(path).map_err(broken)
     }
 
-    fn signature(&self, path: &Path) -> Option<Signature> {
-        // A linked work tree or submodule has a file `.git`: what it leads to is left to whoever
-        // has the repository open.
-        let configuration = [".git/config", ".git", "config"];
-        configuration.iter().find_map(|name| Signature::of(&path.join(name)))
+    fn signature(&self, path: &Path) -> Result<Option<Signature>> {
+        for name in CONFIGURATION {
+            if let Some(signature) = Signature::of(&path.join(name))? {
+                return Ok(Some(signature));
+            }
+        }
+        Ok(None)
+    }
+
+    fn cached_signature(&self, path: &Path) -> Option<Signature> {
+        for name in CONFIGURATION {
+            match Signature::cached(&path.join(name)) {
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                known => return known.ok(),
+            }
+        }
+        None
     }
 
     fn open(&self, path: &Path) -> Result<Opened> {

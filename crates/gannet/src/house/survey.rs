@@ -2,12 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gannet_core::Uuid;
+use gannet_core::{Error, Uuid};
 
 use super::Grounds;
+use super::scouts::Scouts;
 use super::walk::{Sight, Visited, walk};
 use crate::yard::{Signature, Yard};
 
@@ -15,6 +17,7 @@ use crate::yard::{Signature, Yard};
 pub(super) struct Survey {
     grounds: Grounds,
     complaints: HashSet<String>,
+    scouts: Scouts,
 }
 
 /// A repository that was found.
@@ -48,22 +51,33 @@ impl Survey {
     pub(super) fn new(mut grounds: Grounds) -> Self {
         // So that of two repositories with one uuid the first by path is found first.
         grounds.directories.sort();
-        Self { grounds, complaints: HashSet::new() }
+        Self { grounds, complaints: HashSet::new(), scouts: Scouts::default() }
     }
 
     /// Looks everywhere. Tells each repository as soon as it is found, and all at the end.
     ///
     /// Where two have one uuid, those that were named come first, then the first by path. What
-    /// is wrong goes to the log, once as long as it stays wrong.
-    pub(super) fn look(&mut self, yard: &dyn Yard, mut tell: impl FnMut(Found)) -> Seen {
+    /// is wrong goes to the log, once as long as it stays wrong. A disk that does not answer
+    /// delays this for a moment.
+    pub(super) fn look(&mut self, yard: &Arc<dyn Yard>, mut tell: impl FnMut(Found)) -> Seen {
         let mut seen = Seen::default();
         let mut complaints = HashSet::new();
-        let mut glance = |path: &Path, seen: &mut Seen, complaints: &mut HashSet<String>| {
-            // Before the glance, so that a change after it is noticed.
-            let signature = yard.signature(path);
-            match yard.peek(path) {
-                Ok(None) => tracing::debug!(path = %path.display(), "not a git-annex repository"),
-                Ok(Some(uuid)) => match seen.by_uuid.entry(uuid.clone()) {
+        let mut glance = |path: &Path,
+                          scouts: &mut Scouts,
+                          seen: &mut Seen,
+                          complaints: &mut HashSet<String>| {
+            let (there, yard) = (path.to_owned(), Arc::clone(yard));
+            // The signature comes first, so that a change after the glance is noticed.
+            let peek = move || {
+                let signature = yard.signature(&there)?;
+                Ok((yard.peek(&there)?, signature))
+            };
+            let peeked = scouts.send(path, peek).unwrap_or_else(|| Err(silent(path)));
+            match peeked {
+                Ok((None, _)) => {
+                    tracing::debug!(path = %path.display(), "not a git-annex repository")
+                }
+                Ok((Some(uuid), signature)) => match seen.by_uuid.entry(uuid.clone()) {
                     Entry::Vacant(vacant) => {
                         let path: Arc<Path> = path.into();
                         vacant.insert(Arc::clone(&path));
@@ -88,12 +102,12 @@ impl Survey {
             }
         };
         for path in &self.grounds.named {
-            glance(path, &mut seen, &mut complaints);
+            glance(path, &mut self.scouts, &mut seen, &mut complaints);
         }
         let mut visited = Visited::new();
         for directory in &self.grounds.directories {
-            walk(directory, &mut visited, |sight| match sight {
-                Sight::Repository(path) => glance(path, &mut seen, &mut complaints),
+            walk(directory, &mut visited, &mut self.scouts, |scouts, sight| match sight {
+                Sight::Repository(path) => glance(path, scouts, &mut seen, &mut complaints),
                 Sight::Unreadable(path, error) => {
                     seen.unread.insert(path.to_owned());
                     complaints.insert(format!("cannot look into `{}`: {error}", path.display()));
@@ -104,6 +118,11 @@ impl Survey {
             tracing::warn!("{complaint}");
         }
         self.complaints = complaints;
+        self.scouts.rest();
         seen
     }
+}
+
+fn silent(path: &Path) -> Error {
+    Error::disk("look at", path, io::ErrorKind::TimedOut.into())
 }

@@ -90,8 +90,12 @@ impl Yard for Village {
         }
     }
 
-    fn signature(&self, path: &Path) -> Option<Signature> {
+    fn signature(&self, path: &Path) -> Result<Option<Signature>> {
         Signature::of(&path.join("config"))
+    }
+
+    fn cached_signature(&self, path: &Path) -> Option<Signature> {
+        self.signature(path).ok().flatten()
     }
 
     fn open(&self, path: &Path) -> Result<Opened> {

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::scouts::Scouts;
+
 /// What a walk comes across.
 pub(super) enum Sight<'a> {
     /// Something that looks like a git repository, with or without a work tree.
@@ -23,35 +25,61 @@ pub(super) type Visited = HashSet<(u64, u64)>;
 /// Goes into work trees, for what may be nested in them, but not into `.git` nor into bare
 /// repositories. Follows symbolic links to directories, once, and none inside work trees: these
 /// are full of links that git-annex made, and others may commit what they like to them.
-pub(super) fn walk(root: &Path, visited: &mut Visited, mut see: impl FnMut(Sight<'_>)) {
+///
+/// Directories on a disk that does not answer are unreadable.
+pub(super) fn walk(
+    root: &Path,
+    visited: &mut Visited,
+    scouts: &mut Scouts,
+    mut see: impl FnMut(&mut Scouts, Sight<'_>),
+) {
     let mut to_see = vec![(root.to_owned(), false)];
     while let Some((path, in_work_tree)) = to_see.pop() {
-        if !in_work_tree {
-            match fs::metadata(&path) {
-                Ok(metadata) if visited.insert((metadata.dev(), metadata.ino())) => {}
-                Ok(_) => continue,
-                Err(error) => {
-                    see(Sight::Unreadable(&path, error));
-                    continue;
-                }
-            }
-        }
-        let listing = match list(&path) {
-            Ok(listing) => listing,
+        let there = path.clone();
+        let looked = scouts.send(&path, move || look_into(&there, in_work_tree));
+        let room = match looked.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(room) => room,
             Err(error) => {
-                see(Sight::Unreadable(&path, error));
+                see(scouts, Sight::Unreadable(&path, error));
                 continue;
             }
         };
-        if listing.has_dot_git || listing.is_bare() {
-            see(Sight::Repository(&path));
+        if room.identity.is_some_and(|identity| !visited.insert(identity)) {
+            continue;
         }
-        if listing.has_dot_git || !listing.is_bare() {
-            let in_work_tree = in_work_tree || listing.has_dot_git;
-            let below = listing.below(&path, !in_work_tree).into_iter().rev();
-            to_see.extend(below.map(|path| (path, in_work_tree)));
+        if room.is_repository {
+            see(scouts, Sight::Repository(&path));
         }
+        let in_work_tree = in_work_tree || room.is_work_tree;
+        to_see.extend(room.below.into_iter().rev().map(|path| (path, in_work_tree)));
     }
+}
+
+/// A directory, seen from inside.
+struct Room {
+    /// Device and inode, unless it is inside a work tree: no way leads there twice.
+    identity: Option<(u64, u64)>,
+    is_repository: bool,
+    is_work_tree: bool,
+    /// The directories to go into, in order.
+    below: Vec<PathBuf>,
+}
+
+fn look_into(path: &Path, in_work_tree: bool) -> io::Result<Room> {
+    let identity = match in_work_tree {
+        true => None,
+        false => {
+            let metadata = fs::metadata(path)?;
+            Some((metadata.dev(), metadata.ino()))
+        }
+    };
+    let listing = list(path)?;
+    let (is_work_tree, is_bare) = (listing.has_dot_git, listing.is_bare());
+    let below = match is_work_tree || !is_bare {
+        true => listing.below(path, !in_work_tree && !is_work_tree),
+        false => Vec::new(),
+    };
+    Ok(Room { identity, is_repository: is_work_tree || is_bare, is_work_tree, below })
 }
 
 /// The innermost directory around `start`, itself included, that looks like a git repository.
@@ -118,7 +146,7 @@ mod tests {
 
     fn repositories(root: &Path) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        walk(root, &mut Visited::new(), |sight| match sight {
+        walk(root, &mut Visited::new(), &mut Scouts::default(), |_, sight| match sight {
             Sight::Repository(path) => found.push(path.strip_prefix(root).unwrap().to_owned()),
             Sight::Unreadable(path, error) => panic!("{}: {error}", path.display()),
         });
@@ -177,7 +205,7 @@ mod tests {
         bare(&root.path().join("repo"));
         let mut told = Vec::new();
         for path in [root.path().join("absent"), root.path().to_owned()] {
-            walk(&path, &mut Visited::new(), |sight| match sight {
+            walk(&path, &mut Visited::new(), &mut Scouts::default(), |_, sight| match sight {
                 Sight::Repository(path) => told.push(("repository", path.to_owned())),
                 Sight::Unreadable(path, _) => told.push(("unreadable", path.to_owned())),
             });
