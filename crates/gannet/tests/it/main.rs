@@ -2,7 +2,7 @@
 //!
 //! One binary holds them all, so that it is linked once. `raw` speaks bytes of HTTP of its own
 //! making; `client` lets the real git-annex client speak; `places` asks real servers through our
-//! own clients; `harness` is what all stand on.
+//! own clients; `faults` has disks that are full, gone or silent; `harness` is what all stand on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod faults;
 mod harness;
 mod places;
 mod raw;
