@@ -24,11 +24,7 @@ fn a_repository_of_version_8() {
 #[test]
 fn a_linked_work_tree() {
     let world = World::new();
-    let main = Repo::create(&world, "main", SERVER, false);
-    world.git(main.path(), &["commit", "-q", "--allow-empty", "-m", "begin"]);
-    let linked = world.join("linked");
-    world.git(main.path(), &["worktree", "add", "-q", "-b", "side", text(&linked)]);
-    link_to_file(&linked.join(".git"));
+    let linked = linked_work_tree(&world);
     round(&Scene::of(world, linked));
 }
 
@@ -36,15 +32,7 @@ fn a_linked_work_tree() {
 #[test]
 fn a_submodule() {
     let world = World::new();
-    let origin = world.join("origin");
-    world.git(world.path(), &["init", "-q", text(&origin)]);
-    world.git(&origin, &["commit", "-q", "--allow-empty", "-m", "begin"]);
-    let above = world.join("above");
-    world.git(world.path(), &["init", "-q", text(&above)]);
-    world.git(&above, &["submodule", "--quiet", "add", text(&origin), "below"]);
-    let below = above.join("below");
-    world.annex(&below, &["init", "--quiet", "below"]);
-    link_to_file(&below.join(".git"));
+    let below = submodule(&world);
     round(&Scene::of(world, below));
 }
 
@@ -74,6 +62,31 @@ fn a_repository_shared_by_a_group() {
     scene.annex(&["drop", "--quiet", "."]);
     scene.annex(&["get", "--quiet", "."]);
     scene.expect_clean();
+}
+
+/// Makes an empty repository and another work tree of it, and returns that.
+pub(super) fn linked_work_tree(world: &World) -> PathBuf {
+    let main = Repo::create(world, "main", SERVER, false);
+    world.git(main.path(), &["commit", "-q", "--allow-empty", "-m", "begin"]);
+    let linked = world.join("linked");
+    world.git(main.path(), &["worktree", "add", "-q", "-b", "side", text(&linked)]);
+    link_to_file(&linked.join(".git"));
+    linked
+}
+
+/// Makes an empty repository within another.
+pub(super) fn submodule(world: &World) -> PathBuf {
+    let origin = world.join("origin");
+    world.git(world.path(), &["init", "-q", text(&origin)]);
+    world.git(&origin, &["commit", "-q", "--allow-empty", "-m", "begin"]);
+    let above = world.join("above");
+    world.git(world.path(), &["init", "-q", text(&above)]);
+    world.git(&above, &["submodule", "--quiet", "add", text(&origin), "below"]);
+    let below = above.join("below");
+    world.git(&below, &["config", "annex.uuid", SERVER]);
+    world.annex(&below, &["init", "--quiet", "below"]);
+    link_to_file(&below.join(".git"));
+    below
 }
 
 fn of_version(version: &str) {

@@ -148,8 +148,7 @@ impl Scene {
 
     /// Returns the annex directory of the served repository, wherever its git directory is.
     pub(super) fn annex_dir(&self) -> PathBuf {
-        let args = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
-        PathBuf::from(self.world.git(&self.served, &args).trim()).join("annex")
+        self.repo().annex_dir()
     }
 
     fn fetch(&self, into: &Path) {

@@ -11,4 +11,4 @@ pub(crate) use http::{Body, Connection, Framing, Piece, Reply, Request};
 pub(crate) use patience::{Seeded, eventually, usual_or_long};
 pub(crate) use repo::{ABSENT, BIG, CLIENT, EMPTY, HELLO, Repo, SERVER, State};
 pub(crate) use server::{Gannet, Reference, Server};
-pub(crate) use world::{Finished, World};
+pub(crate) use world::{Finished, User, World};

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -79,10 +80,24 @@ impl Repo {
 
     /// Makes an empty repository `name` in `world`, with real git-annex.
     pub(crate) fn create(world: &World, name: &str, uuid: &str, bare: bool) -> Self {
+        Self::create_with(world, name, uuid, if bare { &["--bare"] } else { &[] })
+    }
+
+    /// Makes one that a group shares.
+    pub(crate) fn create_shared(world: &World, name: &str, uuid: &str, bare: bool) -> Self {
+        let shared = ["--shared=group", "--bare"];
+        Self::create_with(world, name, uuid, if bare { &shared } else { &shared[..1] })
+    }
+
+    fn create_with(world: &World, name: &str, uuid: &str, options: &[&str]) -> Self {
         let path = world.join(name);
         fs::create_dir_all(&path).expect("make the directory of a repository");
-        let git_dir = if bare { path.clone() } else { path.join(".git") };
-        world.git(&path, if bare { &["init", "-q", "--bare"] } else { &["init", "-q"] });
+        if options.contains(&"--shared=group") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o2775)).expect("share it");
+        }
+        world.hand_over(&path);
+        let git_dir = if options.contains(&"--bare") { path.clone() } else { path.join(".git") };
+        world.git(&path, &[&["init", "-q"], options].concat());
         world.git(&path, &["config", "annex.uuid", uuid]);
         world.annex(&path, &["init", "--quiet", name]);
         let repo = Self { path, git_dir, uuid: uuid.to_owned() };
@@ -92,10 +107,9 @@ impl Repo {
 
     /// Looks at a repository that is already there.
     pub(crate) fn open(world: &World, path: &Path) -> Self {
-        let git_dir = match path.join(".git") {
-            dir if dir.exists() => dir,
-            _ => path.to_owned(),
-        };
+        // Of a linked work tree it is elsewhere.
+        let args = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
+        let git_dir = PathBuf::from(world.git(path, &args).trim());
         let uuid = world.git(path, &["config", "annex.uuid"]).trim().to_owned();
         Self { path: path.to_owned(), git_dir, uuid }
     }
@@ -129,6 +143,7 @@ impl Repo {
     pub(crate) fn set_content(&self, world: &World, key: &str, content: &[u8]) {
         let file = world.fresh("content");
         fs::write(&file, content).expect("write content");
+        world.hand_over(&file);
         world.annex(&self.path, &["setkey", key, file.to_str().expect("a path of ASCII")]);
     }
 

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{Connection, Reply, Request};
 use super::patience::eventually;
-use super::world::{Finished, World, finish};
+use super::world::{Finished, User, World, finish};
 
 /// Starts `gannet serve`.
 pub(crate) enum Gannet {}
@@ -88,6 +88,14 @@ impl Gannet {
         let mut command = world.command(world.path(), GANNET);
         command.arg("serve").args(args);
         command
+    }
+
+    /// Starts `gannet serve ARGS… --bind 127.0.0.1 --port 0` as another user.
+    #[track_caller]
+    pub(crate) fn serve_as(user: User, world: &World, args: &[&str]) -> Server {
+        let mut command = world.command_of(Some(user), world.path(), GANNET);
+        command.arg("serve").args(args).args(["--bind", "127.0.0.1", "--port", "0"]);
+        Self::start(world, command)
     }
 }
 
@@ -282,7 +290,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("ask for the port")
 }
 
-const GANNET: &str = env!("CARGO_BIN_EXE_gannet");
+pub(super) const GANNET: &str = env!("CARGO_BIN_EXE_gannet");
 const READY: Duration = Duration::from_secs(30);
 /// Longer than Gannet itself gives running requests at shutdown.
 const STOP: Duration = Duration::from_secs(30);

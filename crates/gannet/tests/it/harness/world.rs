@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +18,15 @@ use tempfile::TempDir;
 pub(crate) struct World {
     dir: TempDir,
     made: AtomicU32,
+    owner: Option<User>,
+}
+
+/// Somebody other than the user of this process; only root can be others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) umask: &'static str,
 }
 
 /// A program that ran to its end, or was killed because it took too long.
@@ -46,16 +56,74 @@ pub(crate) fn oracle() -> PathBuf {
     place
 }
 
+/// Returns the program that `git-annex` in `oracle` does no more than start, by way of an
+/// interpreter that takes ten times as long as most of its commands, and that others than its
+/// owner may not reach.
+fn packaged_binary(oracle: &Path) -> Option<PathBuf> {
+    let library = oracle.parent()?.join("lib");
+    let versions = std::fs::read_dir(library).ok()?.flatten();
+    let packages = versions.map(|version| version.path().join("site-packages/git_annex/git-annex"));
+    packages.into_iter().find_map(|binary| binary.canonicalize().ok())
+}
+
 impl World {
     /// Makes an empty world.
     pub(crate) fn new() -> Self {
         let world = Self {
             dir: TempDir::with_prefix("gannet-it-").expect("make a temporary directory"),
             made: AtomicU32::new(0),
+            owner: None,
         };
         std::fs::create_dir(world.join("home")).expect("make the home");
+        std::fs::create_dir(world.join("bin")).expect("make a directory of programs");
+        if let Some(binary) = packaged_binary(&oracle()) {
+            for name in ["git-annex", "git-annex-shell"] {
+                symlink(&binary, world.join("bin").join(name)).expect("link to a program");
+            }
+        }
         std::fs::write(world.join("gitconfig"), GIT_CONFIG).expect("write the git configuration");
         world
+    }
+
+    /// Makes an empty world in which `owner` runs all programs, and everybody trusts everybody's
+    /// repositories.
+    ///
+    /// `None`: this process cannot be others, or they could not reach what it tests.
+    pub(crate) fn of(owner: User) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let mut world = Self::new();
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(world.path(), open).expect("open the world");
+        let config = format!("{GIT_CONFIG}[safe]\n\tdirectory = *\n");
+        std::fs::write(world.join("gitconfig"), config).expect("write the git configuration");
+        world.owner = Some(owner);
+        let reachable = ["git-annex", super::server::GANNET].iter().all(|program| {
+            let said = finish(world.command("/", program).arg("--help"), PATIENCE);
+            !matches!(said.code, Some(126 | 127)) // what a shell says of what it cannot start
+        });
+        if !reachable {
+            return None;
+        }
+        world.hand_over(world.path());
+        Some(world)
+    }
+
+    /// Tells whether another user runs its programs.
+    pub(crate) fn has_owner(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Gives what is at `path` to the owner of this world.
+    pub(crate) fn hand_over(&self, path: &Path) {
+        let Some(owner) = self.owner else { return };
+        std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid)).expect("give it away");
+        if path.is_dir() && !path.is_symlink() {
+            for entry in std::fs::read_dir(path).expect("list a directory") {
+                self.hand_over(&entry.expect("list a directory").path());
+            }
+        }
     }
 
     /// Returns the directory that holds everything of this world.
@@ -77,10 +145,30 @@ impl World {
     /// Prepares `program` to run in `dir` with nothing of the environment of this test but the
     /// path, which begins with the pinned git-annex.
     pub(crate) fn command(&self, dir: impl AsRef<Path>, program: impl AsRef<OsStr>) -> Command {
-        let mut path = oracle().into_os_string();
+        self.command_of(self.owner, dir, program)
+    }
+
+    /// The same, to run as `user`.
+    pub(crate) fn command_of(
+        &self,
+        user: Option<User>,
+        dir: impl AsRef<Path>,
+        program: impl AsRef<OsStr>,
+    ) -> Command {
+        let mut path = self.join("bin").into_os_string();
+        path.push(":");
+        path.push(oracle());
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut command = Command::new(program);
+        let mut command = match user {
+            None => Command::new(program),
+            Some(user) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "umask $0 && exec \"$@\"", user.umask]).arg(program);
+                shell.uid(user.uid).gid(user.gid);
+                shell
+            }
+        };
         command
             .current_dir(dir)
             .env_clear()

@@ -19,7 +19,7 @@ pub(super) fn lock_request(key: &str) -> Request {
 
 /// Takes a lock on `key`, which must succeed, and returns its id.
 #[track_caller]
-pub(super) fn lock(server: &Server, key: &str) -> String {
+pub(crate) fn lock(server: &Server, key: &str) -> String {
     let reply = server.send(&lock_request(key));
     assert_eq!(reply.member("locked"), true, "{key}");
     reply.member("lockid").as_str().expect("a lock id").to_owned()
@@ -32,7 +32,7 @@ pub(super) fn keep_locked(id: &str) -> Request {
 }
 
 /// Opens a keeplocked and keeps it open.
-pub(super) fn keep_open(server: &Server, id: &str) -> Connection {
+pub(crate) fn keep_open(server: &Server, id: &str) -> Connection {
     let mut connection = server.connect();
     let head = keep_locked(id).body(Body::Chunked(Vec::new())).head();
     connection.write(&head).expect("begin keeplocked");
@@ -43,7 +43,7 @@ pub(super) fn keep_open(server: &Server, id: &str) -> Connection {
 
 /// Gives a lock back.
 #[track_caller]
-pub(super) fn unlock(server: &Server, id: &str) -> Reply {
+pub(crate) fn unlock(server: &Server, id: &str) -> Reply {
     let said = Body::Length(b"{\"unlock\":true}\n".to_vec());
     server.send(&keep_locked(id).body(said))
 }

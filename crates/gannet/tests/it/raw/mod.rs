@@ -8,7 +8,7 @@ mod aborts;
 mod fixtures;
 mod harness_works;
 mod life;
-mod locks;
+pub(crate) mod locks;
 mod memory;
 mod proxied;
 mod puts;
