@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::run::{Result, announce, cargo, root, run};
+use crate::run::{Result, announce, cargo, output, root, run};
 use crate::{oracle, tidy, tools};
 
 /// Checks and tests everything, and stops at the first check that fails.
@@ -33,6 +33,8 @@ pub(crate) fn everything() -> Result {
 
     announce("examples in the documentation");
     run(cargo()?.args(["test", "--doc", "--workspace", "--quiet"]))?;
+
+    repository_as_another_user()?;
 
     announce("tests");
     if tools::has_nextest() {
@@ -90,10 +92,41 @@ pub(crate) fn soak(options: &[&str]) -> Result {
     run(soak.env("GANNET_SOAK_MINUTES", minutes))
 }
 
+/// Root may do everything, so what depends on permissions is only shown by somebody else: where the
+/// tests run as root, those of the repository run as nobody, too.
+fn repository_as_another_user() -> Result {
+    if output(Command::new("id").arg("-u"))? != "0" {
+        return Ok(()); // then all tests do
+    }
+    announce("tests of the repository, as another user");
+    let place = root()?.join("target");
+    let (program, args) = NOBODY.split_first().ok_or("nobody to be")?;
+    let reaches = Command::new(program).args(args).args(["test", "-x"]).arg(&place).status()?;
+    if !reaches.success() {
+        announce(&format!("NOT RUN: other users may not enter {}", place.display()));
+        return Ok(());
+    }
+    let host = output(Command::new("rustc").arg("--print=host-tuple"))?;
+    let runner = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"));
+    let mut tests = cargo()?;
+    if tools::has_nextest() {
+        // All of the workspace, so that nothing is built anew.
+        tests.args(["nextest", "run", "--workspace", "--status-level", "fail"]);
+        tests.args(["--final-status-level", "fail"]);
+        tests.args(["--filterset", "package(gannet-repo) and kind(lib)"]);
+    } else {
+        tests.args(["test", "--package", "gannet-repo", "--lib", "--quiet"]);
+    }
+    run(tests.env(runner, NOBODY.join(" ")))
+}
+
 fn deny() -> Result {
     let mut deny = Command::new(tools::cargo_deny()?);
     deny.current_dir(root()?).args(["--all-features", "--log-level", "error", "check"]);
     run(deny.args(["--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
+/// Starts a program as a user who owns nothing and has no home.
+const NOBODY: [&str; 6] =
+    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/nonexistent"];
 const SOAK: &str = "client::soak::mixed_load_stays_right_and_the_server_does_not_grow";
