@@ -16,6 +16,7 @@ mod keys_db;
 mod lockfile;
 mod locks;
 mod logs;
+mod moments;
 mod objects;
 mod permissions;
 mod pointer;

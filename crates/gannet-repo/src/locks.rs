@@ -12,6 +12,7 @@ use gannet_core::{Error, Key, Result, Timestamp, WallTime};
 
 use crate::durable::{Temporary, read_if_exists, remove_if_exists};
 use crate::lockfile::{self, Acquire, LockFile, Sharing};
+use crate::moments::{Moments, Now, Term};
 use crate::objects::{Object, Vouched, sync_dir};
 use crate::permissions::with_thawed_dir;
 use crate::settings::Settings;
@@ -51,7 +52,7 @@ enum Kind {
 }
 
 impl SharedLock {
-    /// Locks the content of `key` so that it stays, and retains it until `until` in any case.
+    /// Locks the content of `key` so that it stays, and retains it for `term` in any case.
     ///
     /// `None`: the content is absent, was modified, or is being removed.
     ///
@@ -61,8 +62,8 @@ impl SharedLock {
         site: &Site,
         key: &Key,
         vouched: &Vouched,
-        now: WallTime,
-        until: Option<WallTime>,
+        now: Now,
+        term: Option<Term>,
     ) -> Result<Option<Self>> {
         let object = site.locate(key)?;
         if object.metadata()?.is_none() {
@@ -71,7 +72,7 @@ impl SharedLock {
         let lock = if site.settings().version.locks_the_object() {
             Self::on_object(site, object)?
         } else {
-            Self::beside(site, object, until)?
+            Self::beside(site, object, term, now)?
         };
         let Some(lock) = lock else { return Ok(None) };
         let still_there = match lock.object.metadata()? {
@@ -85,10 +86,15 @@ impl SharedLock {
         Ok(None)
     }
 
-    fn beside(site: &Site, object: Object, until: Option<WallTime>) -> Result<Option<Self>> {
+    fn beside(site: &Site, object: Object, term: Option<Term>, now: Now) -> Result<Option<Self>> {
         let Some(lock) = lock_beside(site, &object, Sharing::Shared)? else { return Ok(None) };
-        let mine = match until {
-            Some(until) => Some(retain(site, &object, until)?),
+        let mine = match term {
+            Some(term) => {
+                let mine = retain(site, &object, term.until)?;
+                let term = Term { until: mine.until, ..term };
+                site.retentions().moments.began(object.path(), term, now);
+                Some(mine)
+            }
             None => None,
         };
         let kind = Kind::Beside { mine };
@@ -113,9 +119,13 @@ impl SharedLock {
     ///
     /// # Errors
     /// When the disk refuses; the retention then runs out by itself.
-    pub(crate) fn release(self, now: WallTime) -> Result<()> {
+    pub(crate) fn release(self, now: Now) -> Result<()> {
         let Self { lock, kind, object, site } = self;
         let Kind::Beside { mine } = kind else { return Ok(()) };
+        if let Some(mine) = mine {
+            site.retentions().moments.ended(object.path(), mine.until);
+        }
+        let now = site.retentions().moments.time_of_day(object.path(), now);
         if let Some(mine) = mine {
             site.retentions().released(&object, mine, now);
         }
@@ -152,7 +162,7 @@ impl RemovalLock {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(crate) fn acquire(site: &Site, key: &Key, now: WallTime) -> Result<Option<Self>> {
+    pub(crate) fn acquire(site: &Site, key: &Key, now: Now) -> Result<Option<Self>> {
         let object = site.locate(key)?;
         if object.metadata()?.is_none() {
             return Ok(None);
@@ -160,14 +170,16 @@ impl RemovalLock {
         if site.settings().version.locks_the_object() {
             return Self::on_object(site, object);
         }
-        if retained(&object, now)? {
+        let time_of_day =
+            |object: &Object| site.retentions().moments.time_of_day(object.path(), now);
+        if retained(&object, time_of_day(&object))? {
             return Ok(None);
         }
         let Some(lock) = lock_beside(site, &object, Sharing::Exclusive)? else { return Ok(None) };
         let locked =
             Self { lock: Some(lock), _sentinal: None, beside: true, object, site: site.clone() };
         // Whoever retained the content between the first look and the lock is safe too.
-        if retained(&locked.object, now)? {
+        if retained(&locked.object, time_of_day(&locked.object))? {
             return Ok(None);
         }
         with_thawed_dir(locked.object.dir(), site.settings(), || {
@@ -289,6 +301,7 @@ pub(crate) struct Retention {
 #[derive(Debug, Default)]
 pub(crate) struct Retentions {
     released: Mutex<HashMap<PathBuf, Vec<Retention>>>,
+    moments: Moments,
 }
 
 impl Retentions {

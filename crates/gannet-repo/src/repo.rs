@@ -16,6 +16,7 @@ use crate::journal::{Claim, Journal};
 use crate::keyring::{Keyring, Turn};
 use crate::locks::{RemovalLock, SharedLock, being_removed, in_time};
 use crate::logs::location::Status;
+use crate::moments::{Now, Term};
 use crate::objects::Vouched;
 use crate::permissions::thaw_object;
 use crate::process::Hook;
@@ -189,7 +190,7 @@ impl Inner {
         let staying = self.is_staying(site, key)?;
         if staying && !site.settings().bare {
             // It must not go while it is being copied.
-            let now = self.clock.wall();
+            let now = Now::of(&*self.clock);
             let lock = SharedLock::acquire(site, key, &self.vouched, now, None)?;
             let lock = lock.ok_or_else(|| busy(key))?;
             work_tree::show(site, key);
@@ -221,7 +222,7 @@ impl Inner {
         if modified {
             return Ok(Permission::Absent); // what lies there is not the content of this key
         }
-        let Some(lock) = RemovalLock::acquire(site, key, self.clock.wall())? else {
+        let Some(lock) = RemovalLock::acquire(site, key, Now::of(&*self.clock))? else {
             let gone = object.metadata()?.is_none();
             return Ok(if gone { Permission::Absent } else { Permission::Refused });
         };
@@ -412,9 +413,12 @@ impl Annex for Repo {
         let held = self
             .with_site(move |inner, site| {
                 site.check_writable()?;
-                let now = inner.clock.wall();
-                let until = now.plus(RETENTION_SECONDS);
-                SharedLock::acquire(site, &key, &inner.vouched, now, Some(until))
+                let now = Now::of(&*inner.clock);
+                let term = Term {
+                    until: now.wall.plus(RETENTION_SECONDS),
+                    at_least: now.boot.plus(RETENTION_SECONDS.unsigned_abs()),
+                };
+                SharedLock::acquire(site, &key, &inner.vouched, now, Some(term))
             })
             .await?;
         Ok(held.map(|lock| Lock::new(LockedHere { lock: Some(lock), repo })))
@@ -443,7 +447,7 @@ struct LockedHere {
 impl Held for LockedHere {
     async fn release(mut self: Box<Self>) -> Result<()> {
         let Some(lock) = self.lock.take() else { return Ok(()) };
-        let now = self.repo.inner.clock.wall();
+        let now = Now::of(&*self.repo.inner.clock);
         self.repo.inner.blocking.run(move || lock.release(now)).await
     }
 }
