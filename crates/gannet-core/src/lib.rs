@@ -6,6 +6,7 @@
 pub mod annex;
 pub mod backend;
 pub mod content;
+pub mod dropping;
 pub mod error;
 pub mod key;
 pub mod lock;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use gannet_core::{Error, Key, Result, Timestamp, WallTime};
+use gannet_core::dropping::{Retention, Settled, is_retained, settle};
+use gannet_core::{Error, Key, Result, WallTime};
 
 use crate::durable::{Temporary, read_if_exists, remove_if_exists};
 use crate::lockfile::{self, Acquire, LockFile, Sharing};
@@ -277,24 +278,13 @@ impl Drop for RemovalLock {
 
 /// Whether removal must wait for a lock whose holder may have vanished.
 fn retained(object: &Object, now: WallTime) -> Result<bool> {
-    Ok(read_retention(object)?.is_some_and(|until| now <= until))
+    Ok(is_retained(read_retention(object)?, now))
 }
 
 /// Reads until when the content is retained. What does not parse is no retention (§4.5).
 fn read_retention(object: &Object) -> Result<Option<WallTime>> {
     let text = read_if_exists(&object.beside(RETENTION))?;
     Ok(text.and_then(|text| WallTime::parse(&text)))
-}
-
-/// A retention that one lock wrote, and the one it replaced.
-///
-/// Locks on one content overlap, and their holders leave in any order. Whoever leaves last must
-/// take back what those wrote who released their locks, and must leave what those wrote who
-/// vanished: so each remembers what it replaced.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retention {
-    until: WallTime,
-    replaced: Option<WallTime>,
 }
 
 /// Retentions of locks that were released while others still held the content.
@@ -320,17 +310,10 @@ impl Retentions {
         self.lock().remove(object.path());
     }
 
-    /// What of the retention `written` somebody still counts on. Asking twice gives the same.
-    fn still_counted_on(&self, object: &Object, written: WallTime) -> Option<WallTime> {
-        let mut released = self.lock().get(object.path()).cloned().unwrap_or_default();
-        let mut counted_on = Some(written);
-        while let Some(until) = counted_on {
-            let Some(at) = released.iter().position(|retention| retention.until == until) else {
-                break;
-            };
-            counted_on = released.swap_remove(at).replaced;
-        }
-        counted_on
+    /// What becomes of the retention `written` now. Asking twice gives the same.
+    fn settle(&self, object: &Object, written: WallTime, now: WallTime) -> Settled {
+        let all = self.lock();
+        settle(written, all.get(object.path()).map_or(&[], Vec::as_slice), now)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Vec<Retention>>> {
@@ -344,14 +327,10 @@ fn retain(site: &Site, object: &Object, until: WallTime) -> Result<Retention> {
     with_thawed_dir(object.dir(), site.settings(), || {
         let guard = object.beside(RETENTION_LOCK);
         let lock = open_lock(&guard, Sharing::Exclusive, Acquire::Wait, site.settings())?;
-        let replaced = read_retention(object)?;
-        let until = match replaced {
-            Some(later) if later >= until => later.plus_nanosecond(),
-            _ => until,
-        };
-        write_retention(site, object, until)?;
+        let retention = Retention::raise(read_retention(object)?, until);
+        write_retention(site, object, retention.until)?;
         drop(lock);
-        Ok(Retention { until, replaced })
+        Ok(retention)
     })
 }
 
@@ -359,10 +338,10 @@ fn retain(site: &Site, object: &Object, until: WallTime) -> Result<Retention> {
 /// caller holds the exclusive lock.
 fn take_back_retention(site: &Site, object: &Object, now: WallTime) -> Result<()> {
     let Some(written) = read_retention(object)? else { return Ok(()) };
-    match site.retentions().still_counted_on(object, written) {
-        Some(until) if until == written => Ok(()),
-        Some(until) if until >= now => write_retention(site, object, until),
-        _ => {
+    match site.retentions().settle(object, written, now) {
+        Settled::Stays => Ok(()),
+        Settled::Until(until) => write_retention(site, object, until),
+        Settled::Over => {
             remove_if_exists(Step::RemoveRetention, &object.beside(RETENTION))?;
             remove_if_exists(Step::RemoveRetention, &object.beside(RETENTION_LOCK))
         }
@@ -436,11 +415,6 @@ fn open_lock(
 
 fn vanished(error: &Error) -> bool {
     matches!(error, Error::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound)
-}
-
-/// Tells whether `deadline` is still ahead (§4.6): equal is too late.
-pub(crate) fn in_time(now: Timestamp, deadline: Timestamp) -> bool {
-    now < deadline
 }
 
 const LOCK: &str = ".lck";

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gannet_core::dropping::{RETENTION_SECONDS, in_time, retain_until};
 use gannet_core::{
     Annex, Asker, AssociatedFile, Clock, Content, Error, Held, Key, Lock, PutOffset, Removal,
     Result, Span, Stored, Timestamp, Uuid,
@@ -14,7 +15,7 @@ use crate::arriving::{self, Announcement, Arriving};
 use crate::blocking::Blocking;
 use crate::journal::{Claim, Journal};
 use crate::keyring::{Keyring, Turn};
-use crate::locks::{RemovalLock, SharedLock, being_removed, in_time};
+use crate::locks::{RemovalLock, SharedLock, being_removed};
 use crate::logs::location::Status;
 use crate::moments::{Now, Term};
 use crate::objects::Vouched;
@@ -128,19 +129,9 @@ impl Repo {
             Err(Error::Busy { .. }) => return Ok(Removal::refused()),
             Err(error) => return Err(error),
         };
-        let (repo, key) = (self.clone(), key.clone());
-        Self::to_the_end(async move {
-            let outcome = repo.remove_now(&key, deadline).await;
-            drop(turn);
-            outcome
-        })
-        .await
-    }
-
-    /// Removes content. That it is gone is recorded before it is: a crash in between leaves a
-    /// copy that nobody counts on, and never the reverse.
-    async fn remove_now(&self, key: &Key, deadline: Option<Timestamp>) -> Result<Removal> {
         let wanted = key.clone();
+        // Until it is permitted, a removal that nobody waits for any more is not begun: its client
+        // may have let go of the copy that it counted on.
         let permission = self
             .with_site(move |inner, site| inner.permit_removal(site, &wanted, deadline))
             .await?;
@@ -149,6 +140,18 @@ impl Repo {
             Permission::Refused => return Ok(Removal::refused()),
             Permission::Granted(lock) => lock,
         };
+        let (repo, key) = (self.clone(), key.clone());
+        Self::to_the_end(async move {
+            let outcome = repo.remove_now(&key, lock).await;
+            drop(turn);
+            outcome
+        })
+        .await
+    }
+
+    /// Removes content. That it is gone is recorded before it is: a crash in between leaves a
+    /// copy that nobody counts on, and never the reverse.
+    async fn remove_now(&self, key: &Key, lock: RemovalLock) -> Result<Removal> {
         self.inner.scribe.record(key, Claim::Is(Status::Missing)).await?;
         let wanted = key.clone();
         let removed = self.go_on(move |_, site| remove_object(site, &wanted, lock)).await;
@@ -226,6 +229,7 @@ impl Inner {
             let gone = object.metadata()?.is_none();
             return Ok(if gone { Permission::Absent } else { Permission::Refused });
         };
+        // Once is enough: as long as this lock is held, nobody can count on the content.
         match deadline {
             Some(deadline) if !in_time(self.clock.boot(), deadline) => Ok(Permission::Refused),
             _ => Ok(Permission::Granted(lock)),
@@ -415,8 +419,8 @@ impl Annex for Repo {
                 site.check_writable()?;
                 let now = Now::of(&*inner.clock);
                 let term = Term {
-                    until: now.wall.plus(RETENTION_SECONDS),
-                    at_least: now.boot.plus(RETENTION_SECONDS.unsigned_abs()),
+                    until: retain_until(now.wall),
+                    at_least: now.boot.plus(RETENTION_SECONDS.into()),
                 };
                 SharedLock::acquire(site, &key, &inner.vouched, now, Some(term))
             })
@@ -454,9 +458,6 @@ impl Held for LockedHere {
 
 /// Pieces of blocking work at a time for one repository.
 const BLOCKING_MAX: usize = 8;
-/// How long content stays for a lock whose holder vanished: the ten minutes of the protocol, and a
-/// minute for what the holder's clock started later (p2p-http §4.3).
-const RETENTION_SECONDS: i64 = 660;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use gannet_core::dropping::has_lapsed;
 use gannet_core::{Error, Lock, Result, Uuid};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -170,7 +171,7 @@ impl Inner {
     fn take_expired(&self, now: Instant) -> (Vec<Entry>, Option<Instant>) {
         let mut entries = locked(&self.entries);
         let expired = entries
-            .extract_if(|_, entry| entry.keepers == 0 && entry.expires <= now)
+            .extract_if(|_, entry| has_lapsed(entry.keepers, entry.expires, now))
             .map(|(_, entry)| entry)
             .collect();
         let unkept = entries.values().filter(|entry| entry.keepers == 0);

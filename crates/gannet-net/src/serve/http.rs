@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use gannet_core::dropping::RETENTION_SECONDS;
 use gannet_core::{Annex, Mode, Result, Uuid};
 pub use gannet_wire::http::Login;
 use gannet_wire::http::Routes;
@@ -110,7 +111,7 @@ impl Default for Limits {
             connections_max: 4096,
             locks_max: 100,
             locks_per_client_max: 50,
-            lock_seconds: 660,
+            lock_seconds: RETENTION_SECONDS,
         }
     }
 }

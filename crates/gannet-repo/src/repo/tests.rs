@@ -451,6 +451,35 @@ async fn a_change_whose_request_is_dropped_does_not_take_others_with_it() {
     }
 }
 
+/// Its client may have let go of the other copy meanwhile.
+#[tokio::test]
+async fn a_removal_that_nobody_waits_for_is_not_begun() {
+    let scratch = Scratch::bare();
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let busy: Vec<_> = (0..BLOCKING_MAX)
+        .map(|_| {
+            let (blocking, wait) = (scratch.repo.inner.blocking.clone(), Arc::clone(&wait));
+            let work = move || wait.lock().unwrap().recv().map_err(|_| Error::Interrupted);
+            tokio::spawn(async move { blocking.run(work).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let (repo, key) = (scratch.repo.clone(), hello());
+    let removal = tokio::spawn(async move { repo.remove(&anybody(), &key).await });
+    tokio::task::yield_now().await;
+    removal.abort();
+    assert!(removal.await.unwrap_err().is_cancelled());
+    busy.iter().for_each(|_| go.send(()).unwrap());
+    for task in busy {
+        task.await.unwrap().unwrap();
+    }
+    scratch.repo.flush().await.unwrap();
+    assert!(scratch.repo.check_present(&anybody(), &hello()).await.unwrap());
+    assert!(scratch.repo.remove(&anybody(), &hello()).await.unwrap().removed);
+}
+
 #[tokio::test]
 async fn content_that_proves_nothing_is_not_sent_where_that_is_forbidden() {
     let scratch = Scratch::bare();
