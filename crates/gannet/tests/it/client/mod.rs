@@ -6,6 +6,7 @@
 
 mod branch;
 mod credentials;
+mod dropping;
 mod files;
 mod interrupted;
 mod journeys;

@@ -27,6 +27,8 @@ pub(super) struct Travelled {
 
 struct Shared {
     server: Mutex<SocketAddr>,
+    /// Both ends of every connection that is not over.
+    connections: Mutex<Vec<TcpStream>>,
     up: AtomicU64,
     down: AtomicU64,
     requests: Mutex<Vec<String>>,
@@ -42,6 +44,7 @@ impl Relay {
         let address = listener.local_addr().expect("ask for the port");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
+            connections: Mutex::default(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             requests: Mutex::default(),
@@ -66,6 +69,13 @@ impl Relay {
     /// Takes new connections to another server, e.g. the same one started again.
     pub(super) fn lead_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("the address of the server") = server;
+    }
+
+    /// Cuts all connections.
+    pub(super) fn cut(&self) {
+        for connection in self.shared.connections.lock().expect("the connections").drain(..) {
+            drop(connection.shutdown(Shutdown::Both)); // it may be gone already
+        }
     }
 
     /// Lets no connection carry more than that in either direction; 0 lifts the limit.
@@ -109,6 +119,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(client) = client else { continue };
         let Ok(server) = TcpStream::connect(shared.server()) else { continue };
+        shared.remember([&client, &server]);
         let both = (client.try_clone(), server.try_clone());
         let (Ok(client_again), Ok(server_again)) = both else { continue };
         let (up, down) = (Arc::clone(shared), Arc::clone(shared));
@@ -143,6 +154,13 @@ fn pass(mut from: TcpStream, mut to: TcpStream, count: impl Fn(&[u8]), limit: &A
 }
 
 impl Shared {
+    /// Keeps the ends of a connection for cutting it, and lets go of those that are over.
+    fn remember(&self, ends: [&TcpStream; 2]) {
+        let mut connections = self.connections.lock().expect("the connections");
+        connections.retain(|connection| connection.peer_addr().is_ok());
+        connections.extend(ends.into_iter().flat_map(TcpStream::try_clone));
+    }
+
     fn server(&self) -> SocketAddr {
         *self.server.lock().expect("the address of the server")
     }
