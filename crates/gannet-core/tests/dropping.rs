@@ -65,6 +65,20 @@ fn slow_clocks_and_finer_ones_change_nothing() {
     stays(World { tick_seconds: 300, ..world(AsTheyAre, &EACH_OTHER) });
 }
 
+/// Two clones that drop their own copies at once refuse each other a lock. Then each asks whether the
+/// other's content is there: git-annex's own server says so, and both copies go.
+#[test]
+fn caught_when_presence_is_told_of_what_is_being_removed() {
+    struct Blind;
+    impl Rules for Blind {
+        fn vouches_for(&self, present: bool, _being_removed: bool) -> bool {
+            present
+        }
+    }
+    let own = EACH_OTHER.map(|plan| Plan { way: Way::OwnFromFar, ..plan });
+    breaks(as_git_annex(world(Blind, &own)));
+}
+
 /// A third party locks and lets go, while one of the two counts on the same copy.
 #[test]
 fn caught_when_letting_go_forgets_those_who_vanished() {
@@ -144,6 +158,7 @@ fn as_git_annex<R>(world: World<R>) -> World<R> {
         requests_outlive_connections: false,
         unlocks_in_doubt: true,
         counts_from_keeping: true,
+        falls_back_on_presence: true,
         ..world
     }
 }
@@ -166,6 +181,7 @@ fn world<R>(rules: R, plans: &[Plan]) -> World<R> {
         unlocks_in_doubt: false,
         counts_from_keeping: false,
         looks_only_before: false,
+        falls_back_on_presence: false,
         locks_max: 1,
         puts: true,
     }

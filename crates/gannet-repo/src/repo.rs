@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gannet_core::dropping::{RETENTION_SECONDS, in_time, retain_until};
@@ -265,8 +266,19 @@ impl Annex for Repo {
     }
 
     async fn check_present(&self, _asker: &Asker, key: &Key) -> Result<bool> {
-        let key = key.clone();
-        self.with_site(move |inner, site| inner.is_present(site, &key)).await
+        // Whoever could not lock the content may ask this instead, and count on the answer: two
+        // clones that drop from each other do. So content that is just being removed is none to
+        // vouch for, whoever removes it; before that is settled, nobody can tell.
+        let mut looks_left = LOOKS;
+        loop {
+            let wanted = key.clone();
+            let staying = self.with_site(move |inner, site| inner.is_staying(site, &wanted)).await;
+            if !matches!(staying, Err(Error::Busy { .. })) || looks_left == 0 {
+                return staying;
+            }
+            looks_left -= 1;
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
     }
 
     async fn get(
@@ -458,6 +470,11 @@ impl Held for LockedHere {
 
 /// Pieces of blocking work at a time for one repository.
 const BLOCKING_MAX: usize = 8;
+
+/// How often somebody else's removal is looked at again before it is left undecided: longer than
+/// removing takes, and shorter than people wait. Who removes may be waiting for us in turn.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests;

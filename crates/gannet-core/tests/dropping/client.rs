@@ -61,6 +61,19 @@ impl<R: Rules> World<R> {
                 }
             }
             Stage::AskedForLock | Stage::AskedToRemove => {}
+            Stage::Refused => {
+                let removing = self.is_locked(state, proof) == OwnLock::Exclusive;
+                match self.rules.vouches_for(state.repos[proof].present, removing) {
+                    true => go("is told that the other copy is there", Stage::Saw, &|_| {}),
+                    false => go("is not told that there is another copy", Stage::Idle, &|next| {
+                        next.forget(client);
+                    }),
+                }
+            }
+            Stage::Saw => go("removes its copy", Stage::Idle, &|next| {
+                next.repos[target].present = false;
+                next.forget(client);
+            }),
             Stage::Granted => go("keeps the lock", Stage::Kept, &|next| {
                 if let Some(lock) = next.repos[proof].lock_of(client) {
                     lock.kept = true;

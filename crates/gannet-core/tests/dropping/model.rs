@@ -46,6 +46,10 @@ pub(crate) trait Rules {
     fn lost_connection_unlocks(&self) -> bool {
         false
     }
+    /// Whether content is vouched for, of which only its presence is asked.
+    fn vouches_for(&self, present: bool, being_removed: bool) -> bool {
+        present && !being_removed
+    }
     /// Whether deadlines are judged by a clock that nobody can set.
     fn clock_only_goes_forward(&self) -> bool {
         true
@@ -100,6 +104,9 @@ pub(crate) struct World<R> {
     /// A client that removes its own copy looks for retentions only before it locks the copy, as
     /// git-annex does. Otherwise it looks again, as Gannet does.
     pub(crate) looks_only_before: bool,
+    /// A client that removes its own copy and is refused a lock is content with the presence of the
+    /// other one, as git-annex is. Otherwise it gives up.
+    pub(crate) falls_back_on_presence: bool,
     /// How many locks a server gives out at a time.
     pub(crate) locks_max: usize,
     /// Content that is gone comes back.

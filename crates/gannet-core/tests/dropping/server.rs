@@ -3,7 +3,7 @@
 use gannet_core::Timestamp;
 use gannet_core::dropping::RETENTION_SECONDS;
 
-use crate::model::{Event, Reach, Rules, World};
+use crate::model::{Event, Reach, Rules, Way, World};
 use crate::state::{
     BOOT, HeldLock, Job, Locking, OwnLock, Removing, Repo, Stage, State, Task, WALL,
 };
@@ -118,7 +118,10 @@ impl<R: Rules> World<R> {
         match task {
             Task::Lock(Locking::Asked) => {
                 if !repo.present || locked == OwnLock::Exclusive || repo.locks() >= self.locks_max {
-                    reach("refuses to lock", ends(Stage::Idle));
+                    let falls_back = self.falls_back_on_presence
+                        && asker.is_some_and(|asker| self.plans[asker].way == Way::OwnFromFar);
+                    let stage = if falls_back { Stage::Refused } else { Stage::Idle };
+                    reach("refuses to lock", ends(stage));
                 } else {
                     reach("locks the lock file", goes_on(Task::Lock(Locking::Shared)));
                 }

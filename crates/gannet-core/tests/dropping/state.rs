@@ -86,6 +86,10 @@ pub(crate) enum Stage {
     /// Saw in its own repository that nobody counts on the content.
     Looked,
     AskedForLock,
+    /// Was refused a lock, and wants to know whether the content is there at least.
+    Refused,
+    /// Was told that it is.
+    Saw,
     Granted,
     Kept,
     /// Was told the time at the place that shall forget the content.

@@ -197,6 +197,27 @@ async fn a_transfer_by_another_process_is_not_disturbed() {
 }
 
 #[tokio::test]
+async fn what_another_process_is_removing_is_not_vouched_for() {
+    let scratch = Scratch::bare();
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    let site = scratch.repo.inner.current.known();
+    let object = site.locate(&hello()).unwrap();
+    let lock = object.beside(".lck");
+    let removing =
+        LockFile::open(&lock, Sharing::Exclusive, Acquire::Try, site.settings()).unwrap().unwrap();
+    let present = scratch.repo.check_present(&anybody(), &hello()).await;
+    assert!(matches!(present, Err(Error::Busy { .. })), "{present:?}");
+    // Whoever gives up removing leaves it; whoever locks it does not matter.
+    drop(removing);
+    assert!(scratch.repo.check_present(&anybody(), &hello()).await.unwrap());
+    let locked =
+        LockFile::open(&lock, Sharing::Shared, Acquire::Try, site.settings()).unwrap().unwrap();
+    assert!(scratch.repo.check_present(&anybody(), &hello()).await.unwrap());
+    drop(locked);
+    fs::remove_file(&lock).unwrap();
+}
+
+#[tokio::test]
 async fn locks_leave_nothing_behind_in_whatever_order_they_are_released() {
     for first in [0, 1] {
         let scratch = Scratch::bare();

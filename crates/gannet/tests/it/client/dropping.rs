@@ -13,10 +13,12 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::files;
 use super::relay::Relay;
-use super::scene::{clone, expect_clean, objects_in, serve, text};
+use super::scene::{Scene, clone, expect_clean, objects_in, serve, text};
 use crate::harness::{Repo, SERVER, Seeded, Server, World};
 
 #[test]
@@ -48,6 +50,23 @@ fn clones_that_drop_from_each_other_never_lose_a_key() {
     let Play { came, went, killed, .. } = play;
     eprintln!("{came} copies came, {went} went, {killed} clients were killed");
     assert!(went >= KEYS && came > 0, "hardly anything was dropped: {went}, or got: {came}");
+}
+
+#[test]
+fn a_copy_that_its_owner_is_removing_is_not_counted_on() {
+    let scene = Scene::new(true);
+    let file = files::of_size(&scene, "one.bin", 3000);
+    scene.annex(&["copy", "--quiet", "--to", "origin", "."]);
+    let object = scene.repo().object(&file.key()).expect("the object");
+    let lock = format!("{}.lck", text(&object));
+    let lock = fs::File::create(lock).expect("the lock that git-annex takes to remove it");
+    fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).expect("lock it");
+    // git-annex is refused a lock, and then asks whether the content is there.
+    let dropped = scene.world.try_annex(&scene.client, &["drop", "."]);
+    assert!(!dropped.success(), "dropped what two were about to drop: {dropped:?}");
+    file.expect_whole();
+    drop(lock);
+    scene.annex(&["drop", "--quiet", "."]);
 }
 
 /// A hub, two clones of it, and the one server of all three.
