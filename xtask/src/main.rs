@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::run::Result;
 
 mod bench;
+mod fuzz;
 mod oracle;
 mod run;
 mod test;
@@ -31,6 +32,7 @@ fn chore(words: &[&str]) -> Result {
         ["tidy"] => tidy::check(),
         ["map"] => tidy::redraw_map(),
         ["oracle"] => oracle::install().map(|bin| println!("{}", bin.display())),
+        ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["bench", options @ ..] => bench::run(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -49,6 +51,8 @@ cargo xtask soak [--minutes N] [--release]
 cargo xtask tidy     the house rules that a machine can check
 cargo xtask map      adds new files to the map in ARCHITECTURE.md and drops vanished ones
 cargo xtask oracle   installs the pinned git-annex that tests and bench compare with
+cargo xtask fuzz [--seconds N] [--target NAME]
+                     lets libFuzzer try to break what reads what strangers send
 cargo xtask bench [--quick] [--only gannet,reference,nginx]
                      speed and memory beside the pinned git-annex, in one run
 ";

@@ -6,6 +6,7 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -30,12 +31,20 @@ impl KeysDb {
         if settings.bare || !path.is_file() {
             return Ok(None);
         }
+        Self::open_file(&path).map(Some)
+    }
+
+    /// Opens the file of a database, which may be of any kind.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open_file(path: &Path) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_PATIENCE)?;
         // What a power cut takes away is a hint less; the database stays whole.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        Ok(Some(Self { connection }))
+        Ok(Self { connection })
     }
 
     /// The files that may belong to `key`, relative to the top of the work tree.
@@ -201,7 +210,7 @@ pub(crate) mod tests {
             CONSTRAINT inode_cache_key_index UNIQUE (inodecache, key));";
 
     /// Makes a database with these files of a key.
-    pub(crate) fn make(annex: &std::path::Path, key: &Key, files: &[&[u8]]) {
+    pub(crate) fn make(annex: &Path, key: &Key, files: &[&[u8]]) {
         fs::create_dir_all(annex.join("keysdb")).unwrap();
         let connection = Connection::open(annex.join("keysdb/db")).unwrap();
         connection.execute_batch(TABLES).unwrap();

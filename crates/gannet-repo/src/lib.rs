@@ -7,6 +7,8 @@ mod arriving;
 mod blocking;
 mod branch;
 mod durable;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod git;
 mod gitlock;
 mod init;

@@ -35,7 +35,7 @@ pub(super) fn check(packages: &[Package]) -> Vec<Offence> {
 const TESTKIT: &str = "gannet-testkit";
 
 /// Every room and whom it may name. The testkit may be named by the tests of all.
-const MAY_NAME: [(&str, &[&str]); 8] = [
+const MAY_NAME: [(&str, &[&str]); 9] = [
     ("gannet-core", &[]),
     ("gannet-wire", &["gannet-core"]),
     ("gannet-repo", &["gannet-core"]),
@@ -43,6 +43,7 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
     ("gannet-cluster", &["gannet-core"]),
     ("gannet", &["gannet-core", "gannet-wire", "gannet-repo", "gannet-net", "gannet-cluster"]),
     (TESTKIT, &["gannet-core", "gannet-wire"]),
+    ("gannet-fuzz", &["gannet-core", "gannet-wire", "gannet-repo", "gannet-net", TESTKIT]),
     ("xtask", &[]),
 ];
 

@@ -19,7 +19,7 @@ pub(crate) fn read(settings: &Settings, git: &Git, key: &Key) -> Result<Vec<Key>
 }
 
 /// Reads lines `TIME STATUS KEY`; the newest for a key counts.
-fn parse(text: &[u8]) -> Vec<Key> {
+pub(crate) fn parse(text: &[u8]) -> Vec<Key> {
     let mut newest: Vec<(Key, WallTime, bool)> = Vec::new();
     for line in lines(text) {
         let mut words = line.splitn(3, |&byte| byte == b' ');
