@@ -128,9 +128,9 @@ impl Temporary {
     ///
     /// # Errors
     /// As [`Temporary::move_to`].
-    pub(crate) fn move_into(mut self, dir: &OwnedFd, name: &Path) -> Result<()> {
-        rustix::fs::renameat(rustix::fs::CWD, &self.path, dir, name)
-            .map_err(|error| Error::disk("create", name, error.into()))?;
+    pub(crate) fn move_into(mut self, step: Step, dir: &OwnedFd, name: &Path) -> Result<()> {
+        step::rename_into(step, &self.path, dir, name)
+            .map_err(|error| Error::disk("create", name, error))?;
         self.moved = true;
         Ok(())
     }

@@ -243,7 +243,12 @@ fn busy(key: &Key) -> Error {
 }
 
 /// Removes the object, durably, and then unlocks.
+///
+/// Files that show the content come first. Were they found with content that is not here any more,
+/// after a crash, git-annex would replace them while git reads them, and git would take the pointer
+/// for somebody's content. Content that no file shows harms nobody.
 fn remove_object(site: &Site, key: &Key, lock: RemovalLock) -> Result<()> {
+    work_tree::hide(site, key);
     let object = lock.object();
     crate::permissions::with_thawed_dir(object.dir(), site.settings(), || {
         if let Some(program) = site.settings().program(Hook::SecureErase) {
@@ -253,7 +258,6 @@ fn remove_object(site: &Site, key: &Key, lock: RemovalLock) -> Result<()> {
         crate::durable::remove_if_exists(Step::RemoveObject, object.path())?;
         crate::objects::sync_dir(Step::SyncRemoval, object.dir())
     })?;
-    work_tree::hide(site, key);
     drop(lock);
     Ok(())
 }

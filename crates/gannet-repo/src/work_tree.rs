@@ -5,15 +5,15 @@
 //! Nothing here is needed to keep content, so what fails goes to the log, and the put or the
 //! removal succeeds all the same.
 
-use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use gannet_core::backend::{Strength, strength};
 use gannet_core::{Error, Key, Result};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::durable::{Temporary, path_of};
@@ -25,6 +25,7 @@ use crate::pointer;
 use crate::process::{Hook, Program};
 use crate::settings::Settings;
 use crate::site::Site;
+use crate::step::{self, Step};
 use crate::transfer::check_space;
 
 #[cfg(test)]
@@ -36,8 +37,8 @@ pub(crate) fn show(site: &Site, key: &Key) {
     tell("show", key, Files::of(site, key).and_then(|files| files.map_or(Ok(()), Files::show)));
 }
 
-/// Puts pointer files where unmodified content of `key` is. The caller has removed the object, and
-/// still holds it locked.
+/// Puts pointer files where unmodified content of `key` is. The caller holds the object locked, and
+/// is about to remove it.
 pub(crate) fn hide(site: &Site, key: &Key) {
     tell("hide", key, Files::of(site, key).and_then(|files| files.map_or(Ok(()), Files::hide)));
 }
@@ -81,54 +82,54 @@ impl<'a> Files<'a> {
 
     fn show(self) -> Result<()> {
         let object = self.site.locate(self.key)?;
-        let changed = self.change_each(None, |found| self.content_for(found, &object));
+        self.change_each(None, |found| self.content_for(found, &object));
         let settings = self.site.settings();
         if settings.thin && object.metadata()?.is_some_and(|metadata| metadata.nlink() == 1) {
             protect_object(object.path(), settings)?; // a link was begun, and came to nothing
         }
-        restage(settings, &changed)
+        Ok(())
     }
 
     fn hide(self) -> Result<()> {
         let erase = self.site.settings().program(Hook::SecureErase);
-        let changed = self.change_each(erase.as_ref(), |found| self.pointer_for(found));
+        self.change_each(erase.as_ref(), |found| self.pointer_for(found));
         if !self.known.is_empty() {
-            tell("forget files of", self.key, self.db.forget(self.key).map_err(database));
+            let forgotten = step::perform(Step::ForgetFiles, || {
+                self.db.forget(self.key).map_err(rusqlite_as_io)
+            });
+            tell("forget files of", self.key, forgotten.map_err(database));
         }
-        restage(self.site.settings(), &changed)
+        Ok(())
     }
 
-    /// Replaces each file for which `make` makes another; returns what git is to look at again.
+    /// Replaces each file for which `make` makes another, and lets git look at it again.
     fn change_each(
         &self,
         erase: Option<&Program>,
         mut make: impl FnMut(&mut Found) -> Result<Option<(Temporary, InodeCache)>>,
-    ) -> Vec<(InodeCache, &[u8])> {
-        let mut changed = Vec::new();
+    ) {
+        let settings = self.site.settings();
         for path in &self.paths {
             let outcome = Found::open(self.top, path).and_then(|found| {
-                let Some(mut found) = found else { return Ok(None) };
-                let Some((temporary, cache)) = make(&mut found)? else { return Ok(None) };
+                let Some(mut found) = found else { return Ok(()) };
+                let Some((temporary, cache)) = make(&mut found)? else { return Ok(()) };
                 let old = match erase {
-                    Some(program) => Some((program, found.second_name(self.site.settings())?)),
+                    Some(program) => Some((program, found.second_name(settings)?)),
                     None => None,
                 };
-                if !found.replace(temporary)? {
-                    return Ok(None);
-                }
-                if let Some((program, old)) = old {
+                // Before the file is another, for git does not find out by itself that this one is
+                // as good; and so that nobody follows the note before it is true.
+                let noted = Restage::note(settings, &cache, path);
+                let replaced = found.replace(temporary)?;
+                tell("restage a file with", self.key, noted.map(drop));
+                if let Some((program, old)) = old.filter(|_| replaced) {
                     let erased = program.run(self.site.annex(), Some(old.path()));
                     tell("erase a file with", self.key, erased.map(drop));
                 }
-                Ok(Some(cache))
+                Ok(())
             });
-            match outcome {
-                Ok(Some(cache)) => changed.push((cache, &**path)),
-                Ok(None) => {}
-                Err(error) => tell("change a file with", self.key, Err(error)),
-            }
+            tell("change a file with", self.key, outcome);
         }
-        changed
     }
 
     /// Makes the file with the content, if `found` is a pointer to it.
@@ -150,8 +151,10 @@ impl<'a> Files<'a> {
         // Before anybody sees the file: git, looking at content that nothing is known of, takes it
         // for another key if the key has no hash.
         let known = [Some(cache), object.metadata()?.as_ref().map(InodeCache::of)];
-        let learned = self.db.learn(self.key, known.into_iter().flatten()).map_err(database);
-        tell("remember files of", self.key, learned);
+        let learned = step::perform(Step::LearnFiles, || {
+            self.db.learn(self.key, known.into_iter().flatten()).map_err(rusqlite_as_io)
+        });
+        tell("remember files of", self.key, learned.map_err(database));
         Ok(Some((temporary, cache)))
     }
 
@@ -164,16 +167,16 @@ impl<'a> Files<'a> {
         let before = look(&from)?;
         check_space(self.site, self.key, before.len(), 0)?;
         let mut copy = || -> io::Result<()> {
-            let mut to = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(temporary.path())?;
-            io::copy(&mut from, &mut to)?;
-            to.set_permissions(Permissions::from_mode(mode))?;
-            to.set_times(FileTimes::new().set_modified(before.modified()?))?;
+            let create = || {
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true).mode(0o600).open(temporary.path())
+            };
+            let mut to = step::perform(Step::CreateShown, create)?;
+            step::copy(Step::WriteShown, &mut from, &mut to)?;
+            step::set_mode(Step::KeepMode, temporary.path(), mode)?;
+            step::set_modified(Step::KeepTime, &to, before.modified()?)?;
             // An unlocked file that a power cut emptied would look like somebody's change.
-            to.sync_all()
+            step::sync(Step::SyncShown, &to)
         };
         copy().map_err(|error| Error::disk("copy an object to", temporary.path(), error))?;
         if Inode::of(&before).content_changed(&Inode::of(&look(&from)?)) {
@@ -190,8 +193,8 @@ impl<'a> Files<'a> {
         let temporary = Temporary::write(&pointer::write(self.key), self.site.settings())?;
         let imitate = || -> io::Result<()> {
             let file = OpenOptions::new().write(true).open(temporary.path())?;
-            file.set_times(FileTimes::new().set_modified(found.metadata.modified()?))?;
-            file.set_permissions(Permissions::from_mode(found.metadata.mode() & 0o777))
+            step::set_modified(Step::KeepTime, &file, found.metadata.modified()?)?;
+            step::set_mode(Step::KeepMode, temporary.path(), found.metadata.mode() & 0o777)
         };
         imitate().map_err(|error| Error::disk("change", temporary.path(), error))?;
         let cache = cache_of(&temporary)?;
@@ -267,7 +270,7 @@ impl Found {
         if named.is_none_or(|named| Inode::of(&named) != Inode::of(&self.metadata)) {
             return Ok(false);
         }
-        with.move_into(&self.dir, path_of(&self.name))?;
+        with.move_into(Step::ReplaceInTree, &self.dir, path_of(&self.name))?;
         Ok(true)
     }
 
@@ -275,8 +278,8 @@ impl Found {
     fn second_name(&mut self, settings: &Settings) -> Result<Temporary> {
         let failed = |error| Error::disk("link", path_of(&self.name), error);
         let name = Temporary::name(settings)?;
-        linkat(&self.dir, path_of(&self.name), CWD, name.path(), AtFlags::empty())
-            .map_err(|error| failed(error.into()))?;
+        step::link_from(Step::NameToErase, &self.dir, path_of(&self.name), name.path())
+            .map_err(failed)?;
         let linked = self.file.metadata().map_err(failed)?;
         if Inode::of(&linked).content_changed(&Inode::of(&self.metadata)) {
             return Err(Error::Doubtful);
@@ -293,44 +296,52 @@ fn link(object: &Object, temporary: &Temporary, mode: u32, settings: &Settings) 
         return Ok(false);
     }
     thaw_object(object.path(), settings)?;
-    if fs::hard_link(object.path(), temporary.path()).is_err() {
+    if step::hard_link(Step::LinkShown, object.path(), temporary.path()).is_err() {
         protect_object(object.path(), settings)?;
         return Ok(false);
     }
     let changed = fs::metadata(temporary.path()).and_then(|metadata| {
         let mode = metadata.mode() & 0o666 | mode & 0o111;
-        fs::set_permissions(temporary.path(), Permissions::from_mode(mode))
+        step::set_mode(Step::KeepMode, temporary.path(), mode)
     });
     changed.map_err(|error| Error::disk("change the mode of", temporary.path(), error))?;
     Ok(true)
 }
 
-/// Tells git-annex which files git is to look at again: their content only seems to have changed.
-fn restage(settings: &Settings, changed: &[(InodeCache, &[u8])]) -> Result<()> {
-    let mut lines = Vec::new();
-    for (cache, path) in changed.iter().filter(|(_, path)| !path.contains(&b'\n')) {
-        lines.extend_from_slice(format!("{cache}:").as_bytes());
-        lines.extend_from_slice(path);
-        lines.push(b'\n');
-    }
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let _lock = LockFile::wait(&settings.annex.join("restage.lck"), Sharing::Exclusive, settings)?;
-    let log = settings.annex.join("restage.log");
-    let is_new = !log.exists();
-    let append = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&log)?;
-        if is_new {
-            share_file(&log, settings)?;
+/// A note for git-annex that git is to look at a file again, whose content only seems to have
+/// changed. While this is kept, nobody follows it.
+struct Restage {
+    _lock: LockFile,
+}
+
+impl Restage {
+    /// Notes a file that is soon to be at `path`. `None`: the name cannot be noted.
+    fn note(settings: &Settings, cache: &InodeCache, path: &[u8]) -> Result<Option<Self>> {
+        if path.contains(&b'\n') {
+            return Ok(None);
         }
-        file.write_all(&lines)
-    };
-    append().map_err(|error| Error::disk("append to", &log, error))
+        let line = [format!("{cache}:").as_bytes(), path, b"\n"].concat();
+        let lock = settings.annex.join("restage.lck");
+        let lock = LockFile::wait(&lock, Sharing::Exclusive, settings)?;
+        let log = settings.annex.join("restage.log");
+        let is_new = !log.exists();
+        let append = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&log)?;
+            if is_new {
+                share_file(&log, settings)?;
+            }
+            // A crash may have left half a line.
+            let ends = is_new || fs::read(&log)?.last().is_none_or(|&last| last == b'\n');
+            let line = if ends { line } else { [b"\n", &*line].concat() };
+            step::write(Step::NoteRestage, &mut file, &line)
+        };
+        append().map_err(|error| Error::disk("append to", &log, error))?;
+        Ok(Some(Self { _lock: lock }))
+    }
 }
 
 /// Whether a name from the database can only be that of something in its directory.
@@ -357,8 +368,12 @@ fn cache_of(temporary: &Temporary) -> Result<InodeCache> {
         .map_err(|error| Error::disk("look at", temporary.path(), error))
 }
 
-fn database(error: rusqlite::Error) -> Error {
+fn database(error: impl std::fmt::Display) -> Error {
     Error::Internal(format!("the keys database does not answer: {error}"))
+}
+
+fn rusqlite_as_io(error: rusqlite::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 fn tell(doing: &str, key: &Key, outcome: Result<()>) {

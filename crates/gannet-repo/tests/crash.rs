@@ -13,6 +13,7 @@
 mod crash {
     pub(crate) mod examine;
     pub(crate) mod operation;
+    pub(crate) mod unlocked;
 }
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crash::examine::{annex_fsck, examine, settle};
 use crash::operation::{Operation, scratch};
+use crash::unlocked;
 
 macro_rules! operations {
     ($($test:ident = $operation:ident)+) => {
@@ -49,6 +51,10 @@ operations! {
     remove_in_a_work_tree = RemoveInWorkTree
     remove_what_was_retained = RemoveRetained
     remove_what_is_its_own_lock = RemoveVersion9
+    put_what_a_file_shows = PutUnlocked
+    put_what_a_file_shares = PutThin
+    remove_what_a_file_shows = RemoveUnlocked
+    remove_what_a_file_shares = RemoveThin
     lock_and_vanish = LockAndVanish
     lock_and_release = LockAndRelease
     release_after_somebody_vanished = ReleaseAfterVanished
@@ -83,13 +89,14 @@ impl Operation {
         child(test, template.path(), &[(ROLE, PREPARE)]);
         let steps = self.steps(test, template.path());
         assert!(!steps.is_empty());
+        let first = unlocked::first_step(self, &steps);
         let mut counts = HashMap::new();
         let stops = steps.into_iter().map(|step| {
             let count = counts.entry(step.clone()).or_insert(0);
             *count += 1;
             format!("{step}:{count}")
         });
-        let stops: Vec<_> = stops.enumerate().collect();
+        let stops: Vec<_> = stops.enumerate().skip(first).collect();
         let (next, bad) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
             // Mostly they wait for other processes.
@@ -126,6 +133,11 @@ impl Operation {
         // wrong for it.
         if nth % ORACLE_SAMPLE == ORACLE_SAMPLE / 2 && !self.removes() && !self.locks() {
             annex_fsck(dir.path(), stop);
+        }
+        if self.has_unlocked_file() {
+            unlocked::expect_clean(dir.path(), stop);
+            let shared = self == Self::PutThin;
+            assert_eq!(unlocked::is_shared(dir.path()), shared, "{stop}: it takes space");
         }
     }
 

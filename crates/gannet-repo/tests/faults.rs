@@ -10,6 +10,7 @@
 mod crash {
     pub(crate) mod examine;
     pub(crate) mod operation;
+    pub(crate) mod unlocked;
 }
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crash::examine::{annex_fsck, examine, look_at_content, look_for_litter, settle, settle_open};
 use crash::operation::{Operation, options, runtime, scratch};
+use crash::unlocked;
 use gannet_core::Error;
 use gannet_repo::faults::{self, Fault};
 use gannet_repo::{OpenError, Repo, create};
@@ -49,6 +51,10 @@ operations! {
     remove_in_a_work_tree = RemoveInWorkTree
     remove_what_was_retained = RemoveRetained
     remove_what_is_its_own_lock = RemoveVersion9
+    put_what_a_file_shows = PutUnlocked
+    put_what_a_file_shares = PutThin
+    remove_what_a_file_shows = RemoveUnlocked
+    remove_what_a_file_shares = RemoveThin
     lock_and_vanish = LockAndVanish
     lock_and_release = LockAndRelease
     release_after_somebody_vanished = ReleaseAfterVanished
@@ -75,10 +81,18 @@ impl Operation {
         let template = scratch();
         self.prepare(template.path());
         let (mut counts, mut bad) = (HashMap::new(), Vec::new());
-        for (nth, at) in self.attempts(template.path()).into_iter().enumerate() {
+        let attempts = self.attempts(template.path());
+        let first = unlocked::first_step(self, &attempts);
+        for (nth, at) in attempts.into_iter().enumerate() {
             let count = counts.entry(at.clone()).or_insert(0);
             *count += 1;
+            if nth < first {
+                continue;
+            }
             for lasting in [false, true] {
+                if self.has_unlocked_file() && lasting != nth.is_multiple_of(2) {
+                    continue; // it takes longer, and is mostly as without the file
+                }
                 let errno = if nth % 2 == 0 { EIO } else { ENOSPC };
                 let fault = Fault { at: at.clone(), nth: *count, errno, lasting };
                 let failing = AssertUnwindSafe(|| self.fail(template.path(), &fault, nth));
@@ -155,6 +169,12 @@ impl Operation {
     fn ask_git_annex(self, dir: &Path, nth: usize, context: &str) {
         if nth % ORACLE_SAMPLE == ORACLE_SAMPLE / 2 && !self.removes() && !self.locks() {
             annex_fsck(dir, context);
+        }
+        if nth.is_multiple_of(4) && self.has_unlocked_file() {
+            // Git may not have been told that the file is as good as before.
+            let added = unlocked::command(dir, "git").args(["add", "--all"]).status();
+            assert!(added.unwrap().success(), "{context}");
+            unlocked::expect_clean(dir, context);
         }
     }
 }

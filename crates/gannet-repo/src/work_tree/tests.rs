@@ -1,5 +1,6 @@
 //! Which files of a work tree follow the content of a key, and which are left alone.
 
+use std::fs::Permissions;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;

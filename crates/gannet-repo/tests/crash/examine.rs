@@ -11,6 +11,7 @@ use gannet_repo::{Repo, create};
 use gannet_testkit::{Sample, TestClock};
 
 use super::operation::{ACK, Operation, anybody, git_dir, no_file, options, runtime};
+use super::unlocked;
 
 /// Looks at the repository as the crash left it, and opens it again.
 pub(crate) fn examine(operation: Operation, dir: &Path, context: &str) {
@@ -28,10 +29,15 @@ pub(crate) fn examine(operation: Operation, dir: &Path, context: &str) {
     for object in objects(operation, dir) {
         let found = object.metadata().unwrap();
         assert_eq!(found.len(), whole_len(&object, &sample), "{context}: not whole");
-        // Of old, the object was its own lock, which cannot be taken without that.
-        let is_lock = operation == Operation::RemoveVersion9;
+        // Of old, the object was its own lock, which cannot be taken without that; nor can an
+        // object be erased.
+        let removed = [Operation::RemoveVersion9, Operation::RemoveUnlocked].contains(&operation);
         let mode = found.permissions().mode();
-        assert!(mode & 0o222 == 0 || is_lock, "{context}: {} is writable", object.display());
+        let may_be_writable = removed || operation.is_thin();
+        assert!(mode & 0o222 == 0 || may_be_writable, "{context}: {}", object.display());
+    }
+    if operation.has_unlocked_file() {
+        unlocked::examine(operation, dir, context);
     }
     let left = partial_bytes(operation, dir, &sample);
     runtime().block_on(async {
@@ -119,9 +125,14 @@ pub(crate) async fn settle_open(
     let present = repo.check_present(by, key).await.unwrap();
     assert_eq!(present, logged(dir, repo, &sample), "{context}: log is wrong");
     for object in objects(operation, dir) {
-        let dir = object.parent().unwrap().metadata().unwrap().permissions().mode();
+        let key_dir = object.parent().unwrap().metadata().unwrap().permissions().mode();
         let mode = object.metadata().unwrap().permissions().mode();
-        assert_eq!((dir & 0o222, mode & 0o222), (0, 0), "{context}: not protected");
+        let shared = operation.has_unlocked_file() && unlocked::is_shared(dir);
+        let writable = if shared { 0o200 } else { 0 };
+        assert_eq!((key_dir & 0o222, mode & 0o222), (0, writable), "{context}: not protected");
+    }
+    if operation.has_unlocked_file() {
+        unlocked::settled(operation, dir, context);
     }
     let described = git(dir, &["cat-file", "blob", "git-annex:uuid.log"]);
     assert_eq!(described.matches(repo.uuid().as_str()).count(), 1, "{context}: {described}");
@@ -137,22 +148,8 @@ pub(crate) fn look_for_litter(operation: Operation, dir: &Path, context: &str) {
 
 /// Lets the real git-annex look for anything that is wrong.
 pub(crate) fn annex_fsck(dir: &Path, context: &str) {
-    let oracle = match std::env::var_os("GANNET_ORACLE") {
-        Some(place) => PathBuf::from(place),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/oracle/bin"),
-    };
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new(oracle.join("git-annex"))
-        .args(["fsck", "--all", "--quiet"])
-        .current_dir(dir.join("repo"))
-        .env("PATH", format!("{}:{path}", oracle.display()))
-        .env("HOME", dir)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .envs([("GIT_AUTHOR_NAME", "test"), ("GIT_AUTHOR_EMAIL", "test@localhost")])
-        .envs([("GIT_COMMITTER_NAME", "test"), ("GIT_COMMITTER_EMAIL", "test@localhost")])
-        .output()
-        .unwrap_or_else(|error| panic!("no git-annex in {}: {error}", oracle.display()));
+    let fsck = ["annex", "fsck", "--all", "--quiet"];
+    let output = unlocked::command(dir, "git").args(fsck).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{context}: {said}");
 }
@@ -236,6 +233,9 @@ fn strays(operation: Operation, dir: &Path) -> Vec<String> {
             Some(name) if name.starts_with("objects/") => {
                 path.parent().unwrap().file_name() != path.file_name()
             }
+            Some(name) if operation.has_unlocked_file() => {
+                LITTERED.iter().any(|dir| name.starts_with(dir))
+            }
             Some(name) => !FURNITURE.contains(&name),
             None => {
                 let suffix = path.extension().unwrap_or_default();
@@ -253,6 +253,8 @@ fn strays(operation: Operation, dir: &Path) -> Vec<String> {
     strays
 }
 
+/// Where git-annex and we have files for a while. Elsewhere git-annex keeps what it likes.
+const LITTERED: [&str; 5] = ["tmp/", "transfer/", "othertmp/", "journal/", "gannet"];
 const FURNITURE: [&str; 4] = ["journal.lck", "othertmp.lck", "sentinal", "sentinal.cache"];
 
 fn files(dir: &Path) -> Vec<PathBuf> {

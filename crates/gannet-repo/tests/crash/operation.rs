@@ -9,6 +9,8 @@ use gannet_repo::{InitOptions, Repo, create};
 use gannet_testkit::{Ending, Journey, Sample, TestClock};
 use tokio::runtime::Runtime;
 
+use super::unlocked;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     CreateBare,
@@ -23,6 +25,10 @@ pub(crate) enum Operation {
     RemoveInWorkTree,
     RemoveRetained,
     RemoveVersion9,
+    PutUnlocked,
+    PutThin,
+    RemoveUnlocked,
+    RemoveThin,
     LockAndVanish,
     LockAndRelease,
     ReleaseAfterVanished,
@@ -34,6 +40,17 @@ use Operation::*;
 impl Operation {
     pub(crate) fn is_bare(self) -> bool {
         !matches!(self, CreateWithWorkTree | PutInWorkTree | RemoveInWorkTree)
+            && !self.has_unlocked_file()
+    }
+
+    /// Whether an unlocked file in the work tree shows the content.
+    pub(crate) fn has_unlocked_file(self) -> bool {
+        matches!(self, PutUnlocked | RemoveUnlocked) || self.is_thin()
+    }
+
+    /// Whether that file is the object itself.
+    pub(crate) fn is_thin(self) -> bool {
+        matches!(self, PutThin | RemoveThin)
     }
 
     pub(crate) fn creates(self) -> bool {
@@ -41,11 +58,19 @@ impl Operation {
     }
 
     pub(crate) fn puts(self) -> bool {
-        matches!(self, Put | PutInWorkTree | PutTheRest | PutOverLeftovers)
+        matches!(self, Put | PutInWorkTree | PutTheRest | PutOverLeftovers | PutUnlocked | PutThin)
     }
 
     pub(crate) fn removes(self) -> bool {
-        matches!(self, Remove | RemoveInWorkTree | RemoveRetained | RemoveVersion9)
+        matches!(
+            self,
+            Remove
+                | RemoveInWorkTree
+                | RemoveRetained
+                | RemoveVersion9
+                | RemoveUnlocked
+                | RemoveThin
+        )
     }
 
     pub(crate) fn locks(self) -> bool {
@@ -83,6 +108,7 @@ impl Operation {
         let partial = String::from_utf8(partial).unwrap();
         let tmp = self.annex(dir).join("tmp");
         match self {
+            _ if self.has_unlocked_file() => unlocked::prepare(self, dir, &sample),
             PutTheRest => {
                 fs::create_dir_all(&tmp).unwrap();
                 fs::write(tmp.join(partial), &sample.bytes[..PART]).unwrap();
