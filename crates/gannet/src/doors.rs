@@ -1,6 +1,7 @@
 //! Between the street and the house: listening, TLS, and how many may come in.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) enum Listener {
 }
 
 enum Client {
-    Tcp(TcpStream),
+    Tcp(TcpStream, IpAddr),
     Unix(UnixStream),
 }
 
@@ -100,7 +101,7 @@ impl Doorman {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let accepted = match listener {
             Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, _)| Client::Tcp(stream))
+                listener.accept().await.map(|(stream, peer)| Client::Tcp(stream, peer.ip()))
             }
             Listener::Unix(socket) => socket.accept().await.map(Client::Unix),
         };
@@ -108,21 +109,21 @@ impl Doorman {
     }
 
     async fn receive(&self, client: Client, stop: watch::Receiver<bool>) {
-        let stream = match client {
-            Client::Tcp(stream) => stream,
-            Client::Unix(stream) => return self.http.serve(stream, stop).await,
+        let (stream, from) = match client {
+            Client::Tcp(stream, ip) => (stream, Some(ip)),
+            Client::Unix(stream) => return self.http.serve(stream, None, stop).await,
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let Some(tls) = &self.tls else { return self.http.serve(stream, stop).await };
+        let Some(tls) = &self.tls else { return self.http.serve(stream, from, stop).await };
         let mut stopping = stop.clone();
         let greeted = tokio::select! {
             greeted = timeout(self.handshake_max, tls::greet(tls, stream)) => greeted,
             _ = stopping.wait_for(|&stop| stop) => return,
         };
         match greeted {
-            Ok(Ok(tls::Greeted::Secure(stream))) => self.http.serve(*stream, stop).await,
+            Ok(Ok(tls::Greeted::Secure(stream))) => self.http.serve(*stream, from, stop).await,
             Ok(Ok(tls::Greeted::Plain(stream))) => say_goodbye(stream, SPEAK_TLS).await,
             Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),
             Err(_) => tracing::debug!("no TLS came about in time"),

@@ -287,14 +287,18 @@ fn affordable(wanted: usize, files: Option<u64>) -> usize {
 
 fn limits(serve: &Serve, connections_max: usize) -> Limits {
     let limits = &serve.limits;
-    let locks_max = limits.lockedfiles.get();
     Limits {
         header_seconds_max: limits.header_timeout,
+        keep_alive_seconds_max: limits.keep_alive_timeout,
         idle_seconds_max: limits.idle_timeout,
         requests_max: limits.max_requests.get().min(connections_max),
         connections_max,
-        locks_max,
-        locks_per_client_max: locks_max.min(50).max(locks_max / 2),
+        locks_max: limits.lockedfiles.get(),
+        locks_per_client_max: limits.max_locks_per_client.get(),
+        locks_per_address_max: limits.max_locks_per_address.get(),
+        head_bytes_max: limits.max_head_bytes,
+        streams_max: limits.max_streams,
+        resets_max: limits.max_resets,
         ..Limits::default()
     }
 }

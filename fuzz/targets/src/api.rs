@@ -326,7 +326,7 @@ impl Server {
         let door = HttpDoor::new(Arc::new(house), Limits::default());
         let (here, there) = tokio::io::duplex(1 << 16);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(async move { door.serve(there, stopped).await });
+        let serving = tokio::spawn(async move { door.serve(there, None, stopped).await });
         let (send, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(here)).await.expect("a connection");
         // It breaks when the server is stopped.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::future;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,15 +22,27 @@ use tokio::time::{Instant, sleep_until};
 pub(super) struct HeldLocks {
     inner: Arc<Inner>,
     counts: Arc<Mutex<Counts>>,
-    per_client_max: usize,
+    room: Room,
     /// The task that ends locks whose time is over; started with the first lock.
     expiry: Mutex<Option<AbortHandle>>,
 }
 
-/// Room in the table for one lock. Dropping it frees the room at once.
+/// How many locks the table takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// In all.
+    pub(super) total: usize,
+    /// Of those who say that they are one client.
+    pub(super) per_client: usize,
+    /// Of those who come from one address, whoever they say they are.
+    pub(super) per_address: usize,
+}
+
+/// A place in the table for one lock. Dropping it frees the place at once.
 pub(super) struct Slot {
     counts: Arc<Mutex<Counts>>,
     client: Option<Uuid>,
+    address: Option<IpAddr>,
 }
 
 /// A connection that keeps a lock. While it lives, the lock's time does not run out.
@@ -41,29 +55,45 @@ pub(super) struct Keeper {
 }
 
 impl HeldLocks {
-    /// An empty table with room for `max` locks, `per_client_max` of each client, which holds a
-    /// lock for `lifetime` unless somebody keeps it longer.
-    pub(super) fn new(max: usize, per_client_max: usize, lifetime: Duration) -> Self {
+    /// An empty table, which holds a lock for `lifetime` unless somebody keeps it longer.
+    pub(super) fn new(room: Room, lifetime: Duration) -> Self {
         let inner = Inner { entries: Mutex::default(), lifetime, changed: Notify::new() };
-        let counts = Counts { free: max, by_client: HashMap::new() };
+        let counts =
+            Counts { free: room.total, by_client: HashMap::new(), by_address: HashMap::new() };
         Self {
             inner: Arc::new(inner),
             counts: Arc::new(Mutex::new(counts)),
-            per_client_max,
+            room,
             expiry: Mutex::default(),
         }
     }
 
-    /// Makes room for a lock of `client`, if there is any.
-    pub(super) fn reserve(&self, client: Option<&Uuid>) -> Option<Slot> {
+    /// Makes room for a lock of `client`, who comes from `address`, if there is any.
+    ///
+    /// Whoever has no address, because it came through a unix socket, shares one with all others
+    /// who have none.
+    pub(super) fn reserve(
+        &self,
+        client: Option<&Uuid>,
+        address: Option<IpAddr>,
+    ) -> Result<Slot, NoRoom> {
+        let (client, address) = (client.cloned(), address.map(one_holder));
         let mut counts = locked(&self.counts);
-        let held = counts.by_client.get(&client.cloned()).copied().unwrap_or(0);
-        if counts.free == 0 || held >= self.per_client_max {
-            return None;
+        let of_client = counts.by_client.get(&client).copied().unwrap_or(0);
+        let of_address = counts.by_address.get(&address).copied().unwrap_or(0);
+        if counts.free == 0 {
+            return Err(NoRoom::InAll);
+        }
+        if of_client >= self.room.per_client {
+            return Err(NoRoom::ForThisClient);
+        }
+        if of_address >= self.room.per_address {
+            return Err(NoRoom::ForThisAddress);
         }
         counts.free -= 1;
-        counts.by_client.insert(client.cloned(), held + 1);
-        Some(Slot { counts: Arc::clone(&self.counts), client: client.cloned() })
+        counts.by_client.insert(client.clone(), of_client + 1);
+        counts.by_address.insert(address, of_address + 1);
+        Ok(Slot { counts: Arc::clone(&self.counts), client, address })
     }
 
     /// Takes in a lock and names it.
@@ -135,14 +165,17 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = locked(&self.counts);
         counts.free += 1;
-        let client = self.client.take();
-        match counts.by_client.get_mut(&client) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => {
-                counts.by_client.remove(&client);
-            }
-        }
+        give_back(&mut counts.by_client, &self.client);
+        give_back(&mut counts.by_address, &self.address);
     }
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    InAll,
+    ForThisClient,
+    ForThisAddress,
 }
 
 struct Inner {
@@ -164,6 +197,7 @@ struct Entry {
 struct Counts {
     free: usize,
     by_client: HashMap<Option<Uuid>, usize>,
+    by_address: HashMap<Option<IpAddr>, usize>,
 }
 
 impl Inner {
@@ -203,6 +237,24 @@ async fn expire(inner: Arc<Inner>) {
                 None => future::pending().await,
             } } => {}
         }
+    }
+}
+
+/// Counts one less, and forgets whoever has none: strangers make up names without end.
+fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, holder: &K) {
+    match counts.get_mut(holder) {
+        Some(held) if *held > 1 => *held -= 1,
+        _ => {
+            counts.remove(holder);
+        }
+    }
+}
+
+/// The address that stands for all that one host may come from: a host has a whole /64 of IPv6.
+fn one_holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tokio::time::timeout;
 use self::answer::Visit;
 use self::paced::{LINGER, Pace, Paced};
 use self::streams::Streams;
-use super::held::HeldLocks;
+use super::held::{HeldLocks, Room};
 
 mod answer;
 mod fault;
@@ -93,12 +94,23 @@ pub struct Limits {
     pub connections_max: usize,
     /// Locks held for clients. Default: 100, as the reference's `--lockedfiles`.
     pub locks_max: usize,
-    /// Locks held for one client. Default: 50.
+    /// Locks held for one client, by the uuid that it says it has. Default: 50.
     pub locks_per_client_max: usize,
+    /// Locks held for one address, whatever uuids it makes up: a /64 of IPv6 is one address, and
+    /// so are all who have none. Default: 75, so that no stranger can take all.
+    pub locks_per_address_max: usize,
     /// How long a lock holds that no connection keeps. Default: 660. Clients count 600 from the
     /// moment in which they begin `keeplocked`, up to a round trip later than the server
     /// (p2p-http §4.3).
     pub lock_seconds: u32,
+    /// Bytes of the head of a request, and of a body in memory at once. Default: 131072; less
+    /// than 8192 counts as that.
+    pub head_bytes_max: u32,
+    /// Requests that share an HTTP/2 connection at once. Default: 128.
+    pub streams_max: u32,
+    /// Requests that a client of HTTP/2 may take back before they were looked at; more end the
+    /// connection. Default: 20.
+    pub resets_max: usize,
 }
 
 impl Default for Limits {
@@ -111,7 +123,11 @@ impl Default for Limits {
             connections_max: 4096,
             locks_max: 100,
             locks_per_client_max: 50,
+            locks_per_address_max: 75,
             lock_seconds: RETENTION_SECONDS,
+            head_bytes_max: 128 * 1024,
+            streams_max: 128,
+            resets_max: 20,
         }
     }
 }
@@ -119,6 +135,10 @@ impl Default for Limits {
 impl Limits {
     fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_seconds_max.into())
+    }
+
+    fn head_bytes(&self) -> usize {
+        usize::try_from(self.head_bytes_max).unwrap_or(usize::MAX)
     }
 }
 
@@ -149,8 +169,11 @@ impl HttpDoor {
                 limits.connections_max.min(Semaphore::MAX_PERMITS),
             )),
             locks: HeldLocks::new(
-                limits.locks_max,
-                limits.locks_per_client_max,
+                Room {
+                    total: limits.locks_max,
+                    per_client: limits.locks_per_client_max,
+                    per_address: limits.locks_per_address_max,
+                },
                 Duration::from_secs(limits.lock_seconds.into()),
             ),
             limits,
@@ -164,12 +187,13 @@ impl HttpDoor {
         Self { routes: Arc::new(Routes::below(base)), ..self }
     }
 
-    /// Serves one connection, HTTP/1 or HTTP/2, until it is closed.
+    /// Serves one connection, HTTP/1 or HTTP/2, until it is closed. `from` is where the peer is;
+    /// `None` if it has no address.
     ///
     /// When `stop` becomes true the requests in flight are finished, and a `keeplocked` gets its
     /// reply: its lock is dropped with the door, not released. Dropping the future breaks the
     /// connection and frees all that its requests hold.
-    pub async fn serve<IO>(&self, io: IO, mut stop: watch::Receiver<bool>)
+    pub async fn serve<IO>(&self, io: IO, from: Option<IpAddr>, mut stop: watch::Receiver<bool>)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -195,6 +219,7 @@ impl HttpDoor {
             shared: Arc::clone(&self.shared),
             routes: Arc::clone(&self.routes),
             pace,
+            from,
             chores: chores.clone(),
             stop: stop.clone(),
         };
@@ -209,13 +234,15 @@ impl HttpDoor {
             .header_read_timeout(None)
             // Whoever has said all may close that direction, and still wants the reply.
             .half_close(true)
-            .max_buf_size(BUFFER_BYTES_MAX);
+            .max_buf_size(limits.head_bytes().max(BUFFER_BYTES_MIN));
         builder
             .http2()
             .timer(TokioTimer::new())
             // No pings: behind megabytes on their way to a slow reader they come back too late.
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(HEADERS_BYTES_MAX);
+            .max_concurrent_streams(limits.streams_max)
+            .max_pending_accept_reset_streams(limits.resets_max)
+            .max_local_error_reset_streams(STREAM_ERRORS_MAX)
+            .max_header_list_size(limits.head_bytes_max);
         let connection = builder.serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
         let mut running = FuturesUnordered::new();
@@ -261,10 +288,10 @@ async fn requested(stop: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Largest head of an HTTP/1 request; also how much of a body is read or written at once.
-const BUFFER_BYTES_MAX: usize = 128 * 1024;
-const HEADERS_BYTES_MAX: u32 = 64 * 1024;
-const STREAMS_MAX: u32 = 128;
+/// hyper takes no less.
+const BUFFER_BYTES_MIN: usize = 8192;
+/// Streams of HTTP/2 that are reset because the peer broke a rule; more end the connection.
+const STREAM_ERRORS_MAX: usize = 128;
 
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Retry-After: 1\r\n\

@@ -104,30 +104,52 @@ pub(crate) struct Rights {
     pub(crate) authenv_http: bool,
 }
 
-/// What is too much.
+/// What is too much. `docs/limits.md` has the reason for each.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
+#[command(next_help_heading = "Limits (each also by the environment variable in brackets)")]
 pub(crate) struct Limits {
     /// Requests that are worked on at once; more are told to come back (503).
-    #[arg(long, value_name = "NUMBER", default_value = "1024")]
+    #[arg(long, env = "GANNET_MAX_REQUESTS", value_name = "NUMBER", default_value = "1024")]
     pub(crate) max_requests: NonZeroUsize,
     /// Connections that are open at once; more are told to come back (503).
-    #[arg(long, value_name = "NUMBER", default_value = "4096")]
+    #[arg(long, env = "GANNET_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
     pub(crate) max_connections: NonZeroUsize,
-    /// Locks that clients may hold at once; one client at most half of them, or 50.
-    #[arg(long, value_name = "NUMBER", default_value = "100")]
+    /// Locks that clients may hold at once.
+    #[arg(long, env = "GANNET_LOCKEDFILES", value_name = "NUMBER", default_value = "100")]
     pub(crate) lockedfiles: NonZeroUsize,
+    /// Locks that one client may hold, by the uuid that it says it has.
+    #[arg(long, env = "GANNET_MAX_LOCKS_PER_CLIENT", value_name = "NUMBER", default_value = "50")]
+    pub(crate) max_locks_per_client: NonZeroUsize,
+    /// Locks that one address may hold, whatever uuids it makes up. A reverse proxy is one
+    /// address, and so is a unix socket.
+    #[arg(long, env = "GANNET_MAX_LOCKS_PER_ADDRESS", value_name = "NUMBER", default_value = "75")]
+    pub(crate) max_locks_per_address: NonZeroUsize,
     /// The head of a request, or the start of TLS, must arrive within so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "GANNET_HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) header_timeout: u32,
     /// A transfer that does not move for so many seconds is given up. Held locks are exempt.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, env = "GANNET_IDLE_TIMEOUT", value_name = "SECONDS", default_value_t = 300)]
     pub(crate) idle_timeout: u32,
+    /// A connection is closed when no request begins for so many seconds.
+    #[arg(long, env = "GANNET_KEEP_ALIVE_TIMEOUT", value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) keep_alive_timeout: u32,
+    /// Bytes that the head of a request may have; also how much of a body is in memory at once.
+    #[arg(long, env = "GANNET_MAX_HEAD_BYTES", value_name = "BYTES", default_value_t = 131_072,
+          value_parser = clap::value_parser!(u32).range(8192..=16_777_216))]
+    pub(crate) max_head_bytes: u32,
+    /// Requests that share one HTTP/2 connection at once.
+    #[arg(long, env = "GANNET_MAX_STREAMS", value_name = "NUMBER", default_value_t = 128,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_streams: u32,
+    /// Requests that a client of HTTP/2 may take back unread; more end its connection.
+    #[arg(long, env = "GANNET_MAX_RESETS", value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) max_resets: usize,
     /// When told to stop, wait so many seconds for requests to finish.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "GANNET_STOP_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) stop_timeout: u32,
     /// Threads that run at once [default: one per processor].
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "GANNET_CPUS", value_name = "NUMBER",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) cpus: Option<u16>,
 }
 
@@ -265,6 +287,35 @@ mod tests {
         assert!(parse("--jobs cpus --socket s").is_ok());
         assert_eq!(parse("").unwrap().listen.port, 9417);
         assert!(!parse("").unwrap().has_idle_options());
+    }
+
+    /// Which option, which default, and why: `docs/limits.md` tells it for each limit.
+    #[test]
+    fn every_limit_is_documented_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/limits.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with("| `--"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        let mut told: Vec<_> = rows.iter().map(|row| (row[0], row[1], row[2])).collect();
+        let limits = Limits::augment_args(clap::Command::new("limits"));
+        let mut true_ones: Vec<(String, String, String)> = Vec::new();
+        for arg in limits.get_arguments() {
+            let option = format!("`--{}`", arg.get_long().unwrap());
+            let variable = format!("`{}`", arg.get_env().unwrap().to_str().unwrap());
+            let default = arg.get_default_values().first().map_or("all", |it| it.to_str().unwrap());
+            true_ones.push((option, variable, default.to_owned()));
+        }
+        told.sort_unstable();
+        true_ones.sort_unstable();
+        let true_ones: Vec<_> =
+            true_ones.iter().map(|it| (it.0.as_str(), it.1.as_str(), it.2.as_str())).collect();
+        assert_eq!(told, true_ones);
+        for row in rows {
+            assert!(row.len() == 4 && row[3].len() > 40, "no reason: {row:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a request to its reply.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use super::incoming::RequestBody;
 use super::outgoing::{Outgoing, Segment};
 use super::paced::{Busy, Pace};
 use super::{Chores, Rights, Shared};
+use crate::serve::held::NoRoom;
 
 /// What one connection knows.
 #[derive(Clone)]
@@ -28,6 +30,7 @@ pub(super) struct Visit {
     pub(super) shared: Arc<Shared>,
     pub(super) routes: Arc<Routes>,
     pub(super) pace: Arc<Pace>,
+    pub(super) from: Option<IpAddr>,
     pub(super) chores: Chores,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -167,9 +170,17 @@ impl Visit {
 
     async fn lock(&self, errand: &Errand<'_>, key: &Key) -> Result<Reply> {
         let locks = &self.shared.locks;
-        let Some(slot) = locks.reserve(errand.asker.client.as_ref()) else {
-            tracing::warn!("{}: no more locks for {:?}", errand.annex, errand.asker.client);
-            return Ok(Reply::NotLocked);
+        let client = errand.asker.client.as_ref();
+        let slot = match locks.reserve(client, self.from) {
+            Ok(slot) => slot,
+            Err(full) => {
+                // One stranger must not fill the log either.
+                match full {
+                    NoRoom::InAll => tracing::warn!("{}: no more locks in all", errand.annex),
+                    _ => tracing::debug!("{}: no more locks, {full:?}", errand.annex),
+                }
+                return Ok(Reply::NotLocked);
+            }
         };
         match errand.annex.lock(&errand.asker, key).await {
             Ok(Some(lock)) => locks.hold(slot, lock).map(Reply::Locked),

@@ -1,5 +1,6 @@
 //! The door, asked in raw HTTP.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,9 +58,13 @@ impl Scene {
 
     /// A connection that holds so many bytes in each direction, and the task that serves it.
     fn connect_with(&self, buffer: usize) -> (Client, JoinHandle<()>) {
+        self.connect_from(None, buffer)
+    }
+
+    fn connect_from(&self, from: Option<IpAddr>, buffer: usize) -> (Client, JoinHandle<()>) {
         let (here, there) = duplex(buffer);
         let (door, stop) = (Arc::clone(&self.door), self.stop.subscribe());
-        let task = tokio::spawn(async move { door.serve(there, stop).await });
+        let task = tokio::spawn(async move { door.serve(there, from, stop).await });
         (Client::new(here), task)
     }
 

@@ -88,7 +88,7 @@ impl Meddling {
             return socket.write_all(reply).await.unwrap();
         }
         let (mut here, there) = duplex(1 << 16);
-        let serving = tokio::spawn(async move { door.serve(there, stop).await });
+        let serving = tokio::spawn(async move { door.serve(there, None, stop).await });
         here.write_all(text.as_bytes()).await.unwrap();
         match self.cut {
             None => {

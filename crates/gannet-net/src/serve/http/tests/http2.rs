@@ -33,7 +33,7 @@ impl Body for Told {
 async fn connect(scene: &Scene) -> (SendRequest<Told>, JoinHandle<()>) {
     let (here, there) = duplex(1 << 16);
     let (door, stop) = (scene.door.clone(), scene.stop.subscribe());
-    let task = tokio::spawn(async move { door.serve(there, stop).await });
+    let task = tokio::spawn(async move { door.serve(there, None, stop).await });
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(here)).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
     (sender, task)

@@ -213,6 +213,43 @@ async fn one_client_does_not_take_all_the_room() {
     assert!(other.1.contains("\"locked\":true"), "{other:?}");
 }
 
+/// Whoever makes up a uuid for each lock gets what one address may have, and leaves no trace.
+#[tokio::test(start_paused = true)]
+async fn one_address_does_not_take_all_the_room() {
+    let limits = Limits { locks_max: 8, locks_per_address_max: 3, ..Limits::default() };
+    let scene = Scene::with(limits, Access::open());
+    scene.fake.have("WORM--k", b"content");
+    let mut made_up = 0;
+    let mut next = |address: Option<&str>| {
+        made_up += 1;
+        let request = post(4, "lockcontent", "WORM--k").replace(C, &format!("stranger-{made_up}"));
+        let from = address.map(|address| address.parse().unwrap());
+        let mut client = scene.connect_from(from, 1 << 16).0;
+        async move { client.ask(&request).await.1.contains("\"locked\":true") }
+    };
+    for round in 0..2 {
+        for _ in 0..20 {
+            next(Some("192.0.2.1")).await;
+        }
+        assert_eq!(scene.counts().await.0, 3, "round {round}");
+        // The same one, and its neighbours in IPv6; others have what is left in all.
+        assert!(!next(Some("::ffff:192.0.2.1")).await);
+        for (address, gets) in [
+            (Some("2001:db8::1"), true),
+            (Some("2001:db8::2"), true),
+            (Some("2001:db8::ffff:3"), true),
+            (Some("2001:db8::4"), false),
+            (None, true),
+            (Some("192.0.2.2"), true),
+            (Some("192.0.2.3"), false),
+        ] {
+            assert_eq!(next(address).await, gets, "{address:?} in round {round}");
+        }
+        pass(661).await;
+        assert_eq!(scene.counts().await.0, 0, "round {round}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn stopping_answers_keepers_and_drops_locks_without_releasing_them() {
     let scene = Scene::with_lockable();

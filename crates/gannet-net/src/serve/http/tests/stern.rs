@@ -36,7 +36,7 @@ impl Served {
     fn connect(&self) -> Client {
         let (here, there) = duplex(1 << 16);
         let (door, stopped) = (Arc::clone(&self.door), self.stopped.clone());
-        tokio::spawn(async move { door.serve(there, stopped).await });
+        tokio::spawn(async move { door.serve(there, None, stopped).await });
         Client::new(here)
     }
 }

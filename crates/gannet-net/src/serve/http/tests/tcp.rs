@@ -14,7 +14,7 @@ async fn an_early_reply_survives_a_large_body() {
     let (door, stop) = (scene.door.clone(), scene.stop.subscribe());
     let server = tokio::spawn(async move {
         let (socket, _) = listener.accept().await.unwrap();
-        door.serve(socket, stop).await;
+        door.serve(socket, None, stop).await;
     });
     let mut socket = TcpStream::connect(address).await.unwrap();
     let head = format!(
