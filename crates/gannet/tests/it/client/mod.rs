@@ -13,6 +13,7 @@ mod journeys;
 mod kills;
 mod kinds_of_repository;
 mod matrix;
+mod old_versions;
 mod parties;
 mod readme;
 mod relay;
