@@ -36,6 +36,6 @@ mod work_tree;
 
 pub use init::{InitOptions, create};
 pub use repo::Repo;
-pub use settings::{OpenError, peek};
+pub use settings::{Identity, OpenError, identify, peek};
 #[cfg(feature = "crash-points")]
 pub use step::{CRASH_POINTS, faults};

@@ -23,6 +23,7 @@ pub(crate) use place::Place;
 use signature::Signature;
 
 use crate::process::{Hook, Program};
+use config::has_annex_branch;
 pub(crate) use config::{Config, describe, open};
 
 /// The settings of one repository, and where its directories are, at the moment of reading.
@@ -250,6 +251,33 @@ pub fn peek(path: &Path) -> Result<Option<Uuid>, OpenError> {
         Err(error) => return Err(error),
     };
     Config::own_files(&place)?.uuid(&place)
+}
+
+/// What a git repository says of itself, before anybody works with it.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `annex.uuid`; `None`: git-annex has not been used in it yet.
+    pub uuid: Option<Uuid>,
+    /// `core.gcrypt-id`.
+    pub gcrypt_id: Option<String>,
+    /// Whether it has a git-annex branch, its own or that of a remote.
+    pub has_annex_branch: bool,
+}
+
+/// Reads what the git repository at `path` says of itself in its own configuration files, without
+/// keeping anything open. Blocks.
+///
+/// # Errors
+/// [`OpenError::NotGit`] when there is none, and whatever keeps its configuration from being read.
+pub fn identify(path: &Path) -> Result<Identity, OpenError> {
+    let place = Place::locate(path)?;
+    let config = Config::own_files(&place)?;
+    let uuid = config.uuid(&place)?;
+    Ok(Identity {
+        gcrypt_id: config.text("core.gcrypt-id"),
+        has_annex_branch: uuid.is_some() || has_annex_branch(&place)?,
+        uuid,
+    })
 }
 
 const DISK_RESERVE_BYTES: u64 = 100_000_000;

@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 pub(crate) mod init;
 pub(crate) mod serve;
+pub(crate) mod shell;
 
-/// Serves git-annex repositories to git-annex, over HTTP.
+/// Serves git-annex repositories to git-annex, over HTTP and ssh.
 #[derive(Debug, Parser)]
 #[command(name = "gannet", version, about, long_about = None, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Serve(Box<serve::Serve>),
     /// Create a repository that can be served.
     Init(init::Init),
+    /// Serve repositories to those who log in by ssh, like `git-annex-shell`.
+    Shell(shell::Shell),
 }
 
 /// Why a command did not do what it was told.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
-use cli::{Cli, Command, Failure};
+use cli::{Cli, Command, Failure, shell};
 use tokio::runtime::{Builder, Runtime};
 
 mod access;
@@ -19,8 +19,12 @@ mod serving;
 mod yard;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|program| shell::is_meant(&program)) {
+        return shell::run_as_git_annex_shell(&words.collect::<Vec<_>>());
+    }
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Usage(text)) => {
             eprintln!("gannet: {text}\n\nFor more information, try '--help'.");
             ExitCode::from(2)
@@ -32,9 +36,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        Command::Init(init) => init.run(),
+        Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
+        Command::Shell(shell) => Ok(shell.run()),
         Command::Serve(serve) => {
             logging::start(logging::Level::of(&serve));
             let plan = serving::Plan::new(&serve)?;
@@ -42,7 +47,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let result = runtime.block_on(serving::serve(&serve, plan));
             // A disk that hangs must not keep the program from ending.
             runtime.shutdown_background();
-            result
+            result.map(|()| ExitCode::SUCCESS)
         }
     }
 }

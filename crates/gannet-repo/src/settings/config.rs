@@ -184,7 +184,7 @@ pub(crate) fn open(place: &Place) -> Result<gix::Repository, OpenError> {
 }
 
 /// Whether there is a reference, anywhere, whose last component is `git-annex`.
-fn has_annex_branch(place: &Place) -> Result<bool, OpenError> {
+pub(super) fn has_annex_branch(place: &Place) -> Result<bool, OpenError> {
     let repo = open(place)?;
     let references = repo.references().map_err(|error| git_error(place, &error))?;
     let mut all = references.all().map_err(|error| git_error(place, &error))?;

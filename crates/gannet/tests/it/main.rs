@@ -2,7 +2,8 @@
 //!
 //! One binary holds them all, so that it is linked once. `raw` speaks bytes of HTTP of its own
 //! making; `client` lets the real git-annex client speak; `places` asks real servers through our
-//! own clients; `faults` has disks that are full, gone or silent; `harness` is what all stand on.
+//! own clients; `ssh` puts `gannet shell` in the place of git-annex-shell; `faults` has disks that
+//! are full, gone or silent; `harness` is what all stand on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,3 +16,4 @@ mod faults;
 mod harness;
 mod places;
 mod raw;
+mod ssh;

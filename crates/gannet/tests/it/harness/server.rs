@@ -290,7 +290,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("ask for the port")
 }
 
-pub(super) const GANNET: &str = env!("CARGO_BIN_EXE_gannet");
+pub(crate) const GANNET: &str = env!("CARGO_BIN_EXE_gannet");
 const READY: Duration = Duration::from_secs(30);
 /// Longer than Gannet itself gives running requests at shutdown.
 const STOP: Duration = Duration::from_secs(30);

@@ -1,0 +1,167 @@
+//! The commands that are about a repository.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use gannet_core::annex::Guarded;
+use gannet_core::{Annex, Asker, Key};
+use gannet_repo::{Identity, InitOptions, OpenError, Repo, create, identify};
+use tokio::runtime::{Builder, Runtime};
+
+use super::order::{Task, Verb};
+use super::rules::Rules;
+use super::{Outcome, Refusal, line, paths};
+use crate::clock::SystemClock;
+
+/// Does what the task says, as far as the rules allow it.
+///
+/// # Errors
+/// Why it was not done.
+pub(super) fn serve(task: Task, rules: &Rules) -> Outcome {
+    let (path, identity) = find(Path::new(&task.dir))?;
+    check_uuid(&task, &identity)?;
+    match task.command {
+        Verb::ConfigList => return config_list(&task, rules, &path, identity),
+        Verb::GcryptSetup => {
+            return Err(Refusal::new("gannet does not serve gcrypt repositories"));
+        }
+        _ => {}
+    }
+    if identity.uuid.is_none() {
+        return Err(Refusal::new(format!("`{}` is not a git-annex repository", path.display())));
+    }
+    let runtime = runtime()?;
+    let entered = runtime.enter();
+    let repo = Repo::open(&path, Arc::new(SystemClock)).map_err(|error| unusable(&error))?;
+    drop(entered);
+    let done = runtime.block_on(async {
+        let done = ask(&task, rules, &repo).await;
+        if let Err(error) = repo.flush().await {
+            tracing::warn!("not everything is committed yet: {}", error.chain());
+        }
+        done
+    });
+    // Nothing is waited for that only reads.
+    runtime.shutdown_background();
+    done
+}
+
+async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
+    let annex = Arc::new(Guarded::new(repo.clone()));
+    let mut asker = Asker::with_mode(rules.mode());
+    match task.command {
+        Verb::P2pStdio => {
+            asker.client = task.client()?;
+            line::serve(annex, asker).await
+        }
+        Verb::InAnnex => match all_present(annex.as_ref(), &asker, &task.keys()?).await? {
+            true => Ok(ExitCode::SUCCESS),
+            false => Ok(ExitCode::FAILURE),
+        },
+        Verb::DropKey => {
+            if !task.force {
+                return Err(Refusal::new(
+                    "dropkey can cause data loss; use --force if you're sure you want to do this",
+                ));
+            }
+            for key in task.keys()? {
+                match annex.remove(&asker, &key).await {
+                    Ok(removal) if removal.removed => {}
+                    Ok(_) => return Err(Refusal::new("the content is in use, or locked")),
+                    Err(error) => return Err(Refusal::new(error.chain())),
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::SendKey if !all_present(annex.as_ref(), &asker, &task.keys()?).await? => {
+            Err(Refusal::new("requested key is not present"))
+        }
+        other => Err(Refusal::new(format!("gannet does not know `{}` yet", other.name()))),
+    }
+}
+
+/// # Errors
+/// With an exit code of its own, when that cannot be told.
+async fn all_present(annex: &dyn Annex, asker: &Asker, keys: &[Key]) -> Result<bool, Refusal> {
+    for key in keys {
+        match annex.check_present(asker, key).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) => return Err(Refusal { code: 100, text: error.chain() }),
+        }
+    }
+    Ok(true)
+}
+
+/// Tells uuid and gcrypt-id, after having initialised the repository if it has a git-annex branch
+/// or the client wants that.
+fn config_list(task: &Task, rules: &Rules, path: &Path, found: Identity) -> Outcome {
+    let mut uuid = found.uuid;
+    if uuid.is_none() && (task.autoinit || found.has_annex_branch) {
+        let options = InitOptions { description: String::new(), bare: false, uuid: None };
+        match rules.permit_init() {
+            Ok(()) => {
+                let opened = Repo::open(path, Arc::new(SystemClock));
+                uuid = Some(match opened {
+                    Ok(repo) => repo.uuid().clone(),
+                    Err(OpenError::NotAnnex { .. }) => {
+                        create(path, &options, &SystemClock).map_err(|error| unusable(&error))?
+                    }
+                    Err(error) => return Err(unusable(&error)),
+                });
+            }
+            Err(refusal) if task.autoinit => return Err(refusal),
+            Err(_) => {}
+        }
+    }
+    let uuid = uuid.as_ref().map_or("", |uuid| uuid.as_str());
+    let gcrypt = found.gcrypt_id.unwrap_or_default();
+    std::io::stdout()
+        .write_all(format!("annex.uuid={uuid}\ncore.gcrypt-id={gcrypt}\n").as_bytes())
+        .map_err(|error| Refusal::new(error.to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds the repository at `dir`, or at `dir.git`.
+fn find(dir: &Path) -> Result<(PathBuf, Identity), Refusal> {
+    match identify(dir) {
+        Err(error @ OpenError::NotGit { .. }) => {
+            let bare = paths::with_dot_git(dir);
+            let found = identify(&bare).map_err(|_| unusable(&error))?;
+            Ok((bare, found))
+        }
+        found => Ok((dir.to_owned(), found.map_err(|error| unusable(&error))?)),
+    }
+}
+
+fn check_uuid(task: &Task, found: &Identity) -> Result<(), Refusal> {
+    let Some(wanted) = &task.uuid else { return Ok(()) };
+    let found = match &found.uuid {
+        Some(uuid) if wanted == uuid.as_str() => return Ok(()),
+        Some(uuid) => format!("UUID {uuid}"),
+        None => "uninitialized repository".to_owned(),
+    };
+    let wanted = wanted.to_string_lossy();
+    Err(Refusal::new(format!("expected repository UUID {wanted} but found {found}")))
+}
+
+fn unusable(error: &OpenError) -> Refusal {
+    Refusal::new(match error {
+        OpenError::Failed(error) => error.chain(),
+        error => error.to_string(),
+    })
+}
+
+/// One thread serves one client well; disks are waited for by others.
+fn runtime() -> Result<Runtime, Refusal> {
+    Builder::new_current_thread()
+        .max_blocking_threads(DISK_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal::new(format!("cannot start threads: {error}")))
+}
+
+/// As many as a repository has at work at once, and some for standard input and output.
+const DISK_THREADS: usize = 16;

@@ -1,0 +1,194 @@
+//! What git-annex-shell was recorded to do with its arguments is done again, by both.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Which, programs};
+use crate::harness::world::finish;
+use crate::harness::{Finished, Repo, SERVER, World};
+
+#[test]
+fn gannet_does_what_was_recorded() {
+    replay(Which::Gannet, &DEVIATIONS);
+}
+
+#[test]
+fn the_reference_still_does_what_was_recorded() {
+    replay(Which::Reference, &[]);
+}
+
+#[test]
+fn options_limit_a_key_as_the_environment_does_and_pushes_too() {
+    let world = repositories();
+    let (srv, bare) = (path(&world, "/repos/srv"), path(&world, "/repos/bare"));
+    let (read, write) = (format!("git-upload-pack '{srv}'"), format!("git-receive-pack '{srv}'"));
+    let other = format!("git-upload-pack '{bare}'");
+    let roundabout = format!("git-upload-pack '{bare}/../srv'");
+    let drop = format!("git-annex-shell 'dropkey' '{srv}' '--force' 'X--a'");
+    let list = format!("git-annex-shell 'configlist' '{bare}' '--' 'autoinit=1' '--'");
+    let cases: [(&[&str], &str, Option<&str>); 12] = [
+        (&["--readonly"], &read, None),
+        (&["--readonly"], &write, Some("Action blocked by --readonly")),
+        (&["--readonly"], &drop, Some("Action blocked by --readonly")),
+        (&["--readonly"], &list, Some("Action blocked by --readonly")),
+        (&["--appendonly"], &write, None),
+        (&["--appendonly"], &drop, Some("Action blocked by --appendonly")),
+        (&["--limited"], &read, Some("Action blocked by --limited")),
+        (&["--directory", &srv], &read, None),
+        (&["--directory", &srv], &other, Some("Only allowed to access")),
+        (&["--directory", &srv], &roundabout, Some("is not allowed here")),
+        (&[], &drop, None),
+        (&[], "", Some("bad parameters")),
+    ];
+    let gannet = programs(&world, Which::Gannet).join("gannet");
+    for (options, asked, refusal) in cases {
+        for original in [false, true] {
+            let mut command = world.command(world.path(), &gannet);
+            command.arg("shell").args(options).stdin(no_wish(&world));
+            match (original, asked) {
+                (_, "") => {}
+                (true, asked) => {
+                    command.env("SSH_ORIGINAL_COMMAND", asked);
+                }
+                (false, asked) => {
+                    command.args(["-c", asked]);
+                }
+            }
+            let said = finish(&mut command, PATIENCE);
+            match refusal {
+                None => assert!(said.success(), "{options:?} {asked}: {said}"),
+                Some(text) => {
+                    assert_eq!(said.code, Some(1), "{options:?} {asked}: {said}");
+                    assert!(said.stdout.is_empty() && said.err().contains(text), "{said}");
+                }
+            }
+        }
+    }
+}
+
+/// Where Gannet does something else, on purpose: the name of a recording, and its exit code then.
+type Deviation = (&'static str, i32);
+
+/// A directory is the same however it is written (p2p-line §13, 15).
+const DEVIATIONS: [Deviation; 2] =
+    [("DIRECTORY=/repos/srv dir=~/../srv", 0), ("DIRECTORY=~/../srv dir=/repos/srv", 0)];
+
+fn replay(which: Which, deviations: &[Deviation]) {
+    let world = repositories();
+    let recorded = include_str!("../../fixtures/shell-commands.json");
+    let recorded: Vec<Value> = serde_json::from_str(recorded).expect("recordings");
+    let mut replayed = 0;
+    let mut wrong = Vec::new();
+    for case in &recorded {
+        let name = case["name"].as_str().expect("a name");
+        if name.starts_with("notifychanges") {
+            continue; // compared where references change
+        }
+        replayed += 1;
+        let said = run(&world, which, case);
+        let deviation = deviations.iter().find(|(deviant, _)| *deviant == name);
+        let agrees = compare(&world, which, case, &said);
+        match (deviation, agrees) {
+            (None, Ok(())) => {}
+            (Some((_, code)), Err(_)) if said.code == Some(*code) => {}
+            (Some(_), _) => wrong.push(format!("{name}: does not deviate as written: {said}")),
+            (None, Err(complaint)) => wrong.push(format!("{name}: {complaint}: {said}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert_eq!(replayed, recorded.len() - 2);
+}
+
+fn run(world: &World, which: Which, case: &Value) -> Finished {
+    let argv = case["argv"].as_array().expect("arguments");
+    let argv = argv.iter().map(|word| path(world, word.as_str().expect("an argument")));
+    let env = case["env"].as_object().expect("an environment").iter();
+    let env = env.map(|(name, value)| (name, path(world, value.as_str().expect("a value"))));
+    let program = programs(world, which).join("git-annex-shell");
+    let mut command = world.command(world.path(), program);
+    finish(command.args(argv.skip(1)).envs(env).stdin(no_wish(world)), PATIENCE)
+}
+
+/// What tells git's services that nothing is wanted, and is no message of the line protocol.
+fn no_wish(world: &World) -> fs::File {
+    let path = world.fresh("stdin");
+    fs::write(&path, "0000").expect("write what will be read");
+    fs::File::open(path).expect("open what will be read")
+}
+
+fn compare(world: &World, which: Which, case: &Value, said: &Finished) -> Result<(), String> {
+    let text = |field: &str| path(world, case[field].as_str().expect("a text"));
+    let (stdout, complaint) = (text("stdout"), text("stderr_first_line"));
+    if said.code.map(i64::from) != case["exit"].as_i64() {
+        return Err(format!("exit code instead of {}", case["exit"]));
+    }
+    let is_git = stdout.contains("(git pkt-lines)");
+    let git_answered =
+        said.stdout.iter().take(4).all(u8::is_ascii_hexdigit) && !said.stdout.is_empty();
+    match is_git {
+        true if git_answered => {}
+        false if without_uuids(&said.out()) == without_uuids(&stdout) => {}
+        _ => return Err(format!("instead of {stdout}")),
+    }
+    if which == Which::Gannet && !complaint.is_empty() && said.code != Some(0) {
+        let heard = said.err();
+        let from_git = complaint.starts_with("fatal:");
+        let in_one_line = heard.starts_with("git-annex-shell: ") && heard.lines().count() == 1;
+        if !from_git && !in_one_line {
+            return Err("it does not complain in one line of its own".to_owned());
+        }
+        let in_words = WORDS.iter().any(|words| complaint.starts_with(words));
+        if in_words && !heard.contains(&complaint) {
+            return Err(format!("it does not say: {complaint}"));
+        }
+    }
+    Ok(())
+}
+
+/// Complaints that say the same in the same words.
+const WORDS: [&str; 8] = [
+    "Action blocked",
+    "Only allowed",
+    "expected repository UUID",
+    "bad",
+    "missing",
+    "Invalid option",
+    "dropkey can",
+    "requested key",
+];
+
+/// The uuids of repositories that are initialised are new each time.
+fn without_uuids(text: &str) -> String {
+    let line = |line: &str| match line.split_once(['=', ' ']) {
+        Some((name, uuid)) if uuid.len() == 36 && uuid != SERVER => format!("{name} a uuid\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// The repositories of the recordings.
+fn repositories() -> World {
+    let world = World::new();
+    let served = Repo::create(&world, "srv", SERVER, false);
+    fs::write(served.path().join("a.txt"), "hello\n").expect("write a file");
+    world.annex(served.path(), &["add", "--quiet", "."]);
+    world.git(served.path(), &["commit", "-q", "-m", "a file"]);
+    for (name, options) in
+        [("plain", &[][..]), ("plain2", &[]), ("bare", &["--bare"]), ("bare2.git", &["--bare"])]
+    {
+        let path = world.join(name);
+        let path = path.to_str().expect("a path of ASCII");
+        world.git(world.path(), &[&["init", "-q"], options, &[path]].concat());
+    }
+    Repo::create(&world, "sp ace/r'q", "caa6be6b-d772-4b0d-8055-fab2e88ecfd5", false);
+    world
+}
+
+/// Puts the directory of this world where the recordings have `/repos`.
+fn path(world: &World, recorded: &str) -> String {
+    recorded.replace("/repos", world.path().to_str().expect("a path of ASCII"))
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,33 @@
+//! `gannet shell` in the place of git-annex-shell.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use crate::harness::World;
+use crate::harness::server::GANNET;
+
+mod commands;
+
+/// Whose `git-annex-shell` it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Gannet,
+    Reference,
+}
+
+/// Returns a directory whose `git-annex-shell` is the one wanted.
+fn programs(world: &World, which: Which) -> PathBuf {
+    match which {
+        Which::Reference => world.join("bin"),
+        Which::Gannet => {
+            let dir = world.join("gannet-bin");
+            if !dir.exists() {
+                fs::create_dir(&dir).expect("make a directory of programs");
+                symlink(GANNET, dir.join("git-annex-shell")).expect("link to gannet");
+                symlink(GANNET, dir.join("gannet")).expect("link to gannet");
+            }
+            dir
+        }
+    }
+}
