@@ -50,6 +50,8 @@ pub(crate) fn start_for_shell(debug: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter(level))
         .with_writer(io::stderr)
+        // Whoever would read it may be gone before the work is finished.
+        .log_internal_errors(false)
         .event_format(ForShell)
         .init();
 }

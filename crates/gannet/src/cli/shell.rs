@@ -92,7 +92,9 @@ fn run(words: &[OsString], rules: &Rules) -> ExitCode {
         Order::Git(words) => git(&words, rules),
     });
     done.unwrap_or_else(|refusal| {
-        eprintln!("{NAME}: {}", refusal.text.replace('\n', " "));
+        // Whoever would read it may be gone already.
+        let text = refusal.text.replace('\n', " ");
+        writeln!(std::io::stderr(), "{NAME}: {text}").ok();
         ExitCode::from(refusal.code)
     })
 }
