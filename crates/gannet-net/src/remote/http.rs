@@ -1,6 +1,6 @@
 //! A repository behind the HTTP API keeps the promise (p2p-http §7, "G client").
 //!
-//! [`HttpRemote`] says what each verb asks for and what the answer means; [`caller`] gets a request
+//! [`HttpRemote`] says what each verb asks for and what the answer means; `caller` gets a request
 //! there and a reply back, whatever version, login or address the server wants.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! A repository that speaks the line protocol keeps the promise (p2p-line §6, "G client").
 //!
-//! [`LineRemote`] says what each verb asks for and what the answer means; [`pool`] keeps
+//! [`LineRemote`] says what each verb asks for and what the answer means; `pool` keeps
 //! connections, of which each is used by one request at a time; [`Dial`] makes them.
 
 use std::fmt;
