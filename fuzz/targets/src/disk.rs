@@ -10,7 +10,9 @@ use tempfile::TempDir;
 /// The file of a keys database.
 pub(crate) fn keys_db(bytes: &[u8]) {
     static DIR: OnceLock<TempDir> = OnceLock::new();
-    gannet_repo::fuzz::keys_db(DIR.get_or_init(scratch).path(), bytes);
+    let file = DIR.get_or_init(scratch).path().join("db");
+    fs::write(&file, bytes).expect("a file");
+    gannet_repo::fuzz::keys_db(&file);
 }
 
 /// A small database with the tables that are looked for would need sqlite to make; this is what

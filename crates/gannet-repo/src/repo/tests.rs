@@ -11,6 +11,7 @@ use gannet_testkit::{Parts, TestClock, annex_keeps_its_promise};
 
 use super::*;
 use crate::lockfile::{Acquire, LockFile, Sharing};
+use crate::permissions::thaw_dir;
 use crate::{InitOptions, create};
 
 annex_keeps_its_promise!(bare, Scratch::bare().into_parts());
@@ -203,6 +204,7 @@ async fn what_another_process_is_removing_is_not_vouched_for() {
     let site = scratch.repo.inner.current.known();
     let object = site.locate(&hello()).unwrap();
     let lock = object.beside(".lck");
+    thaw_dir(object.dir(), site.settings()).unwrap();
     let removing =
         LockFile::open(&lock, Sharing::Exclusive, Acquire::Try, site.settings()).unwrap().unwrap();
     let present = scratch.repo.check_present(&anybody(), &hello()).await;
