@@ -20,8 +20,8 @@ use self::caller::Caller;
 use self::sending::Sending;
 
 mod caller;
+mod client;
 mod keeping;
-mod line;
 mod receiving;
 mod sending;
 mod sign_in;
@@ -29,7 +29,7 @@ mod sign_in;
 mod tests;
 mod url;
 
-pub use line::{BadLine, Line, LineOptions};
+pub use client::{BadHttpClient, HttpClient, HttpClientOptions};
 pub use sign_in::{Known, SignIn};
 pub use url::{AnnexUrl, BadUrl};
 
@@ -67,11 +67,11 @@ impl HttpRemote {
     pub fn new(
         uuid: Uuid,
         url: &AnnexUrl,
-        line: &Line,
+        http: &HttpClient,
         sign_in: Arc<dyn SignIn>,
         patience: Patience,
     ) -> Self {
-        let caller = Caller::new(uuid.clone(), url, line, sign_in, patience);
+        let caller = Caller::new(uuid.clone(), url, http, sign_in, patience);
         Self { uuid, caller: Arc::new(caller) }
     }
 

@@ -14,11 +14,11 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::time::{sleep, timeout};
 
 use super::sending::{Sending, Sent};
-use super::{AnnexUrl, Line, Patience, SignIn};
+use super::{AnnexUrl, HttpClient, Patience, SignIn};
 
 pub(super) struct Caller {
     uuid: Uuid,
-    line: Line,
+    http: HttpClient,
     sign_in: Arc<dyn SignIn>,
     pub(super) patience: Patience,
     /// Where we were told that the server is: logins are for it alone.
@@ -60,13 +60,13 @@ impl Caller {
     pub(super) fn new(
         uuid: Uuid,
         url: &AnnexUrl,
-        line: &Line,
+        http: &HttpClient,
         sign_in: Arc<dyn SignIn>,
         patience: Patience,
     ) -> Self {
         Self {
             uuid,
-            line: line.clone(),
+            http: http.clone(),
             sign_in,
             patience,
             origin: url.base().clone(),
@@ -224,7 +224,7 @@ impl Caller {
             attempts += 1;
             let url = self.url(&request.target)?;
             let used = self.login_for(&url);
-            let mut builder = self.line.0.request(method(request.method), url.clone());
+            let mut builder = self.http.0.request(method(request.method), url.clone());
             if let Some(used) = &used {
                 let mut header =
                     HeaderValue::from_str(&used.header).map_err(|error| self.fault(error))?;

@@ -16,7 +16,7 @@ use gannet_testkit::{
 use gannet_wire::http::{Login, Version};
 
 use self::front::{Front, Meddling};
-use super::{AnnexUrl, HttpRemote, Known, Line, LineOptions, Patience, SignIn};
+use super::{AnnexUrl, HttpClient, HttpClientOptions, HttpRemote, Known, Patience, SignIn};
 use crate::serve::http::tests::{Access, Shed, U};
 use crate::serve::http::{HttpDoor, Limits};
 
@@ -55,9 +55,9 @@ impl Scene {
 
     fn remote_of(&self, sign_in: Arc<dyn SignIn>) -> HttpRemote {
         let url: AnnexUrl = format!("annex+http://{}/", self.front.address).parse().unwrap();
-        let line = Line::new(LineOptions::default()).unwrap();
+        let http = HttpClient::new(HttpClientOptions::default()).unwrap();
         let patience = Patience { reply: Duration::from_secs(20), idle: Duration::from_secs(20) };
-        HttpRemote::new(self.stern.uuid().clone(), &url, &line, sign_in, patience)
+        HttpRemote::new(self.stern.uuid().clone(), &url, &http, sign_in, patience)
     }
 }
 
@@ -273,10 +273,10 @@ async fn who_asks_is_told() {
 async fn nobody_there_is_an_error_that_names_the_place() {
     let scene = Scene::new(Meddling::default()).await;
     let url: AnnexUrl = "annex+http://127.0.0.1:1/".parse().unwrap();
-    let line = Line::new(LineOptions::default()).unwrap();
+    let http = HttpClient::new(HttpClientOptions::default()).unwrap();
     let uuid = scene.stern.uuid().clone();
     let remote =
-        HttpRemote::new(uuid, &url, &line, Arc::new(Known::default()), Patience::default());
+        HttpRemote::new(uuid, &url, &http, Arc::new(Known::default()), Patience::default());
     let sample = Sample::secure(1, 1);
     let error = remote.check_present(&asker(), &sample.key).await.unwrap_err();
     assert!(error.to_string().contains("annex+http://127.0.0.1:1/"), "{error}");

@@ -7,7 +7,9 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use gannet_core::Uuid;
-use gannet_net::remote::http::{AnnexUrl, HttpRemote, Known, Line, LineOptions, Patience};
+use gannet_net::remote::http::{
+    AnnexUrl, HttpClient, HttpClientOptions, HttpRemote, Known, Patience,
+};
 use gannet_net::remote::line::{LineLimits, LineRemote, Program};
 use gannet_testkit::{Parts, annex_keeps_its_promise};
 
@@ -64,9 +66,9 @@ fn over_http(ours: bool) -> Parts {
 
 fn remote(server: &Server) -> HttpRemote {
     let url: AnnexUrl = server.annex_url().parse().expect("a url");
-    let line = Line::new(LineOptions::default()).expect("HTTP");
+    let http = HttpClient::new(HttpClientOptions::default()).expect("HTTP");
     let sign_in = Arc::new(Known::default());
-    HttpRemote::new(uuid(SERVER), &url, &line, sign_in, Patience::default())
+    HttpRemote::new(uuid(SERVER), &url, &http, sign_in, Patience::default())
 }
 
 /// A place at the other end of the standard input and output of a shell like git-annex's.

@@ -11,11 +11,11 @@ use rustls::pki_types::CertificateDer;
 ///
 /// Clones share them. When the last clone is dropped they are closed.
 #[derive(Clone, Debug)]
-pub struct Line(pub(super) Client);
+pub struct HttpClient(pub(super) Client);
 
 /// How connections are made.
 #[derive(Clone, Debug)]
-pub struct LineOptions {
+pub struct HttpClientOptions {
     /// How long making one may take.
     pub connect: Duration,
     /// How many idle ones are kept for each server.
@@ -27,19 +27,19 @@ pub struct LineOptions {
 /// Connections cannot be made at all.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTP: {0}")]
-pub struct BadLine(String);
+pub struct BadHttpClient(String);
 
-impl Default for LineOptions {
+impl Default for HttpClientOptions {
     fn default() -> Self {
         Self { connect: Duration::from_secs(30), idle_max: 16, trusted: Vec::new() }
     }
 }
 
-impl Line {
+impl HttpClient {
     /// # Errors
     /// When the certificates cannot be read.
-    pub fn new(options: LineOptions) -> Result<Self, BadLine> {
-        let bad = |error: &dyn std::error::Error| BadLine(error.to_string());
+    pub fn new(options: HttpClientOptions) -> Result<Self, BadHttpClient> {
+        let bad = |error: &dyn std::error::Error| BadHttpClient(error.to_string());
         let mut builder = Client::builder()
             .connect_timeout(options.connect)
             // Servers close idle connections too; a request must not be sent into a closed one.
