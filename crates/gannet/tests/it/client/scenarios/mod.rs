@@ -92,13 +92,13 @@ impl Stock {
 }
 
 /// A running git-annex; dropping it kills it with all that it started.
-pub(super) struct Begun(Child);
+pub(super) struct Begun(Child, PathBuf);
 
 impl Begun {
     fn start(world: &World, clone: &Path, args: &[&str]) -> Self {
         let mut command = world.command(clone, "git-annex");
         let command = command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.process_group(0).spawn().expect("start git-annex"))
+        Self(command.process_group(0).spawn().expect("start git-annex"), clone.to_owned())
     }
 
     /// Waits for its end; tells whether it succeeded.
@@ -124,6 +124,10 @@ impl Begun {
             let status = self.0.try_wait().expect("ask for git-annex");
             status.ok_or_else(|| format!("git-annex goes on after {signal:?}"))
         });
+        // As git tells its users to do when one of its processes has crashed.
+        for lock in GIT_LOCKS {
+            fs::remove_file(self.1.join(".git").join(lock)).ok();
+        }
         status.success()
     }
 }
@@ -139,3 +143,12 @@ impl Drop for Begun {
 
 /// A stall is what lasts longer than this, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Locks that a killed git leaves, and that make every other git fail.
+const GIT_LOCKS: [&str; 5] = [
+    "index.lock",
+    "annex/index.lock",
+    "refs/heads/git-annex.lock",
+    "packed-refs.lock",
+    "config.lock",
+];
