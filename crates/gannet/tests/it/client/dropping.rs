@@ -139,7 +139,13 @@ impl Play {
             0 => [pick(DROPS), pick(DROPS)],
             _ => [pick(COPIES), pick(&[DROPS, COPIES].concat())],
         };
-        let mischief = chance.below(7);
+        let mischief = match chance.below(7) {
+            // No server can mend this: what a client holds in its own repository ends with it, while
+            // what it asked another one to remove may still arrive (p2p-line §6.3). Two that do so at
+            // once must not both be cut off in the middle.
+            3 | 4 if todo == [DROP_FROM_PEER; 2] => 1,
+            mischief => mischief,
+        };
         let moment = Duration::from_millis(chance.below(700));
         let mut clients = [1, 2].map(|at| Some(self.start(at, todo[at - 1])));
         thread::sleep(moment);
@@ -295,8 +301,9 @@ fn for_each_file(dir: &Path, see: &impl Fn(&Path)) {
 const KEYS: usize = 20;
 /// Not `move --to`: it stores a copy and then removes its own without locking the other (p2p-http
 /// §7.1), so that two that move against each other can lose content, whoever serves it.
-const DROPS: &[&[&str]] =
-    &[&["drop", "."], &["drop", ".", "--from", "origin"], &["drop", ".", "--from", "peer"]];
+const DROPS: &[&[&str]] = &[&["drop", "."], &["drop", ".", "--from", "origin"], DROP_FROM_PEER];
+/// Counts on the clone's own copy.
+const DROP_FROM_PEER: &[&str] = &["drop", ".", "--from", "peer"];
 const COPIES: &[&[&str]] = &[
     &["get", "."],
     &["get", ".", "--from", "peer"],
