@@ -171,7 +171,7 @@ fn mixed_load_stays_right_and_the_server_does_not_grow() {
     for (what, count) in counts {
         assert!(count > 0, "there were no {what}");
     }
-    vitals.expect_flat(minutes);
+    vitals.expect_flat();
 }
 
 /// Ends everybody, also when somebody failed.

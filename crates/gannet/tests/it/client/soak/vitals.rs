@@ -28,8 +28,6 @@ struct Row {
     of: fn(&Sample) -> u64,
     /// By how much the median may be larger at the end than at the begin, beside an eighth of it.
     slack: u64,
-    /// The same in a short run, in which caches and the allocator's arenas still fill.
-    slack_while_warming: u64,
 }
 
 impl Sample {
@@ -77,7 +75,7 @@ impl Vitals {
         .expect("write to a string");
         for row in ROWS {
             let [(first, first_max), (last, last_max)] = self.thirds(&row);
-            let verdict = if row.is_flat(first, last, minutes) { "flat" } else { "GROWING" };
+            let verdict = if row.is_flat(first, last) { "flat" } else { "GROWING" };
             let (idle, after) = ((row.of)(idle), (row.of)(after));
             let name = row.name;
             writeln!(
@@ -100,10 +98,10 @@ impl Vitals {
 
     /// Fails if anything was larger in the last third than in the first.
     #[track_caller]
-    pub(super) fn expect_flat(&self, minutes: u64) {
+    pub(super) fn expect_flat(&self) {
         for row in ROWS {
             let [(first, _), (last, _)] = self.thirds(&row);
-            assert!(row.is_flat(first, last, minutes), "{} grew from {first} to {last}", row.name);
+            assert!(row.is_flat(first, last), "{} grew from {first} to {last}", row.name);
         }
         let oldest = self.0.iter().map(|sample| sample.journal_seconds).max().unwrap_or(0);
         assert!(oldest <= JOURNAL_SECONDS_MAX, "the journal was not committed for {oldest} s");
@@ -122,26 +120,18 @@ impl Vitals {
 }
 
 impl Row {
-    fn is_flat(&self, first: u64, last: u64, minutes: u64) -> bool {
-        let slack = if minutes < WARM_MINUTES { self.slack_while_warming } else { self.slack };
-        last <= first + first / 8 + slack
+    fn is_flat(&self, first: u64, last: u64) -> bool {
+        last <= first + first / 8 + self.slack
     }
 }
 
 const ROWS: [Row; 5] = [
-    Row { name: "descriptors", of: |it| it.descriptors, slack: 8, slack_while_warming: 8 },
-    Row { name: "threads", of: |it| it.threads, slack: 8, slack_while_warming: 8 },
-    Row { name: "children", of: |it| it.children, slack: 0, slack_while_warming: 0 },
-    Row {
-        name: "memory (KiB)",
-        of: |it| it.resident_kibibytes,
-        slack: 4096,
-        slack_while_warming: 65_536,
-    },
-    Row { name: "journal age (s)", of: |it| it.journal_seconds, slack: 1, slack_while_warming: 1 },
+    Row { name: "descriptors", of: |it| it.descriptors, slack: 8 },
+    Row { name: "threads", of: |it| it.threads, slack: 8 },
+    Row { name: "children", of: |it| it.children, slack: 0 },
+    Row { name: "memory (KiB)", of: |it| it.resident_kibibytes, slack: 4096 },
+    Row { name: "journal age (s)", of: |it| it.journal_seconds, slack: 1 },
 ];
-/// From here on memory must not grow.
-const WARM_MINUTES: u64 = 10;
 /// The journal is committed within a second; git-annex, git and a busy machine may hold that up.
 const JOURNAL_SECONDS_MAX: u64 = 20;
 
@@ -157,7 +147,7 @@ fn growth_is_told_from_noise() {
         };
         let vitals = Vitals((0..120).map(sample).collect());
         let [(first, _), (last, _)] = vitals.thirds(&ROWS[0]);
-        !ROWS[0].is_flat(first, last, 2)
+        !ROWS[0].is_flat(first, last)
     };
     assert!(!grows(0));
     assert!(grows(3));
