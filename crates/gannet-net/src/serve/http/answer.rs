@@ -10,7 +10,8 @@ use gannet_core::{
 use gannet_wire::http::{Action, Call, DATA_LENGTH, Head, JSON, Login, Reply, Routes, Version};
 use hyper::body::Incoming;
 use hyper::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
+    TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::rt::Executor;
@@ -71,6 +72,11 @@ impl Visit {
             draft.behead();
         }
         tracing::debug!("{} {}: {}", request.method, request.uri.path(), draft.head.status());
+        let announced =
+            request.headers.get(DATA_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        if request.version != hyper::Version::HTTP_2 && body.give_up(&self.pace, announced) {
+            draft.head.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let waits = request.headers.contains_key(EXPECT);
         let drained = self.pace.busy(false);
         if let Some(rest) = body.drain(&self.pace, drained, waits) {

@@ -77,6 +77,22 @@ impl RequestBody {
         .boxed()
     }
 
+    /// Gives up the body if more is to come than [`drain`](Self::drain) would read, and tells
+    /// whether it did: then the connection ends with the reply, which had better say so.
+    ///
+    /// `announced` is what the peer said elsewhere that it would send.
+    pub(super) fn give_up(&self, pace: &Pace, announced: Option<u64>) -> bool {
+        let mut unread = self.unread();
+        let Some(body) = &unread.body else { return false };
+        let announced = announced.filter(|_| !unread.touched).unwrap_or(0);
+        if body.size_hint().lower().max(announced) <= DRAINED_BYTES_MAX as u64 {
+            return false;
+        }
+        unread.body = None;
+        pace.leave_unread();
+        true
+    }
+
     /// Reads a small rest of the body, so that the connection can be used again; a large one, or
     /// one that does not come, is given up. `None`: nothing is left to be done.
     ///

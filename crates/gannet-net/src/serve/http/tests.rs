@@ -17,6 +17,7 @@ use super::{House, HttpDoor, Limits, Login, Rights, Standing};
 mod access;
 mod fake;
 mod gets;
+mod hostile;
 mod http2;
 mod limits;
 mod locks;
