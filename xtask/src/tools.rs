@@ -70,7 +70,7 @@ pub(crate) fn is_root_user() -> bool {
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    // Debian keeps nginx where only root looks.
+    // Debian keeps servers where only root looks.
     places.push("/usr/sbin".into());
     places.iter().any(|place| place.join(program).is_file())
 }
@@ -90,5 +90,10 @@ fn apt_get() -> Command {
 const CARGO_DENY: &str = "0.20.2";
 
 /// Programs, and the Debian packages they come in.
-const PACKAGES: [(&str, &str); 3] =
-    [("nginx", "nginx-light"), ("curl", "curl"), ("openssl", "openssl")];
+const PACKAGES: [(&str, &str); 5] = [
+    ("nginx", "nginx-light"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
+];

@@ -20,7 +20,7 @@ mod relay;
 mod scenarios;
 mod scene;
 mod soak;
-mod testremote;
+pub(crate) mod testremote;
 mod thing;
 mod together;
 mod tree;

@@ -25,15 +25,24 @@ fn testremote_passes_with_large_keys() {
 fn compare(name: &str, bare: bool, args: &[&str]) {
     let theirs = test(Which::Reference, bare, args);
     let ours = test(Which::Judged, bare, args);
+    compare_outputs(name, &theirs, &ours);
+}
+
+/// Fails unless every case that passes in `theirs`, the output of the command, passes in `ours`
+/// too; then both are kept under this name.
+#[track_caller]
+pub(crate) fn compare_outputs(name: &str, theirs: &Finished, ours: &Finished) {
     let (passed, ours_by_case) = (cases(&theirs.out()), cases(&ours.out()));
     let count = passed.values().filter(|passed| **passed).count();
+    let ours_count = ours_by_case.values().filter(|passed| **passed).count();
+    println!("{name}: of {} cases {count} pass, here {ours_count}", passed.len());
     let lost: Vec<_> = passed
         .iter()
         .filter(|(case, passed)| **passed && ours_by_case.get(*case) != Some(&true))
         .map(|(case, _)| case)
         .collect();
     if count < CASES_MIN || !lost.is_empty() {
-        let dir = keep(name, &[("reference", &theirs), ("gannet", &ours)]);
+        let dir = keep(name, &[("reference", theirs), ("gannet", ours)]);
         panic!(
             "of {count} cases that pass against the reference these do not: {lost:#?}\n\
              both outputs are kept in {}",

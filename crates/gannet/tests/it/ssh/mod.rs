@@ -1,4 +1,4 @@
-//! `gannet shell` in the place of git-annex-shell.
+//! `gannet shell` in the place of git-annex-shell, by itself and behind a real sshd.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,17 +7,20 @@ use std::path::PathBuf;
 use crate::harness::World;
 use crate::harness::server::GANNET;
 
+mod clients;
 mod commands;
+mod endings;
+pub(crate) mod sshd;
 
 /// Whose `git-annex-shell` it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(crate) enum Which {
     Gannet,
     Reference,
 }
 
 /// Returns a directory whose `git-annex-shell` is the one wanted.
-fn programs(world: &World, which: Which) -> PathBuf {
+pub(crate) fn programs(world: &World, which: Which) -> PathBuf {
     match which {
         Which::Reference => world.join("bin"),
         Which::Gannet => {
