@@ -74,6 +74,9 @@ pub(crate) struct Session {
     top: RefCell<Option<(ObjectId, Rc<Entries>)>>,
 }
 
+/// Takes the path and the content of a file, one after the other.
+pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 type Entries = HashMap<Vec<u8>, (EntryMode, ObjectId)>;
 
 /// What a tree has at a path.
@@ -132,6 +135,42 @@ impl Session {
             }
         }
         Ok(Found::Nothing)
+    }
+
+    /// Shows `visit` every file of a commit whose path `wanted` approves, one after the other.
+    /// Besides that file, no more than one tree of each level is in memory.
+    ///
+    /// # Errors
+    /// When an object is missing or broken, and what `visit` reports, which ends it.
+    pub(crate) fn visit(
+        &self,
+        commit: ObjectId,
+        wanted: fn(&[u8]) -> bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        self.visit_tree(self.tree_of(commit)?, &mut Vec::new(), wanted, visit)
+    }
+
+    fn visit_tree(
+        &self,
+        tree: ObjectId,
+        path: &mut Vec<u8>,
+        wanted: fn(&[u8]) -> bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let above = path.len();
+        for (name, (mode, id)) in self.entries(tree)? {
+            path.extend_from_slice(&name);
+            if mode.is_tree() {
+                path.push(b'/');
+                self.visit_tree(id, path, wanted, visit)?;
+            } else if mode.is_blob() && wanted(path) {
+                let blob = self.repo.find_blob(id).map_err(|error| git_error(READ, &error))?;
+                visit(path, &blob.data)?;
+            }
+            path.truncate(above);
+        }
+        Ok(())
     }
 
     /// Begins a commit on top of `parent`, or a first one with the empty tree.

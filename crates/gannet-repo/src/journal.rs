@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fs::DirEntry;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gannet_core::place::log_path;
 use gannet_core::{Clock, Error, Key, Result, Uuid};
@@ -88,9 +88,17 @@ pub(crate) fn record(
 /// # Errors
 /// When the journal or the branch cannot be read.
 pub(crate) fn read_log(settings: &Settings, git: &Git, path: &[u8]) -> Result<Vec<u8>> {
+    read_log_in(settings, &git.session()?, path)
+}
+
+/// Reads a file as [`read_log`] does, and the branch through a session that is open already.
+///
+/// # Errors
+/// As [`read_log`].
+pub(crate) fn read_log_in(settings: &Settings, session: &Session, path: &[u8]) -> Result<Vec<u8>> {
     let mut log = match Journal::new(settings, false).read(path)? {
         Some(log) => log,
-        None => Base { git, session: None }.read(path)?,
+        None => read_committed(session, session.tip()?, path)?,
     };
     if let Some(private) = Journal::new(settings, true).read(path)? {
         if log.last().is_some_and(|&last| last != b'\n') {
@@ -121,6 +129,11 @@ impl<'a> Journal<'a> {
     pub(crate) fn new(settings: &'a Settings, private: bool) -> Self {
         let name = if private { "journal-private" } else { "journal" };
         Self { settings, dir: settings.annex.join(name) }
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The journal's copy of a file of the branch.
@@ -173,6 +186,29 @@ impl<'a> Journal<'a> {
     }
 }
 
+/// Tells whether `uuid` is recorded to have the content of `key`, as every git-annex process sees
+/// it: the status, or `None` if nothing is known.
+///
+/// # Errors
+/// As [`read_log`].
+pub(crate) fn recorded(
+    settings: &Settings,
+    session: &Session,
+    key: &Key,
+    uuid: &Uuid,
+) -> Result<Option<Status>> {
+    let path = log_path(settings.branch_levels, key, LOCATION_SUFFIX);
+    let log = read_log_in(settings, session, &path)?;
+    Ok(LocationLog::parse(&log).status(uuid))
+}
+
+/// The key whose location log is at `path` in the branch, if it is one.
+pub(crate) fn key_of_log(settings: &Settings, path: &[u8]) -> Option<Key> {
+    let name = path.rsplit(|&byte| byte == b'/').next()?;
+    let key = Key::from_file_name(name.strip_suffix(LOCATION_SUFFIX.as_bytes())?).ok()?;
+    (log_path(settings.branch_levels, &key, LOCATION_SUFFIX) == path).then_some(key)
+}
+
 /// The file name in the journal of a path in the branch: `_` is doubled, `/` becomes `_`.
 pub(crate) fn file_name(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.iter().any(|byte| matches!(byte, b'_' | b'/')) {
@@ -220,15 +256,21 @@ impl Base<'_> {
             let tip = session.tip()?;
             self.session = Some((session, tip));
         }
-        let Some((session, Some(tip))) = &self.session else { return Ok(Vec::new()) };
-        match session.find(*tip, path)? {
-            Found::Blob(content) => Ok(content),
-            Found::Nothing => Ok(Vec::new()),
-            Found::Other => Err(Error::Git {
-                doing: "read the git-annex branch",
-                why: format!("{} is not a file there", path.escape_ascii()),
-            }),
-        }
+        let Some((session, tip)) = &self.session else { return Ok(Vec::new()) };
+        read_committed(session, *tip, path)
+    }
+}
+
+/// What a commit has at `path`: nothing, if there is no commit.
+fn read_committed(session: &Session, tip: Option<gix::ObjectId>, path: &[u8]) -> Result<Vec<u8>> {
+    let Some(tip) = tip else { return Ok(Vec::new()) };
+    match session.find(tip, path)? {
+        Found::Blob(content) => Ok(content),
+        Found::Nothing => Ok(Vec::new()),
+        Found::Other => Err(Error::Git {
+            doing: "read the git-annex branch",
+            why: format!("{} is not a file there", path.escape_ascii()),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 mod arriving;
 mod blocking;
 mod branch;
+mod check;
 mod durable;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
@@ -34,6 +35,7 @@ mod step;
 mod transfer;
 mod work_tree;
 
+pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
 pub use init::{InitOptions, create};
 pub use repo::Repo;
 pub use settings::{Identity, OpenError, identify, peek};

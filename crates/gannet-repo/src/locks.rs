@@ -20,6 +20,10 @@ use crate::settings::Settings;
 use crate::site::Site;
 use crate::step::{self, Step};
 
+mod unused;
+
+pub(crate) use unused::{Unused, guards, remove_unused, unused};
+
 /// Content that nobody can remove while this is kept.
 ///
 /// Dropped, the lock itself is gone, but the retention written with it stands until its time.

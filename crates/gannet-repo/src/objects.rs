@@ -42,6 +42,17 @@ impl Object {
         Ok(Self::at(settings, key, layouts[0]))
     }
 
+    /// The object that is in `dir`, a directory with its own name, wherever that is.
+    pub(crate) fn in_dir(dir: &Path) -> Self {
+        let path = dir.join(dir.file_name().unwrap_or_default());
+        Self { dir: dir.to_owned(), path }
+    }
+
+    /// Whether this is one of the places where the object of `key` is looked for.
+    pub(crate) fn is_in_place(&self, settings: &Settings, key: &Key) -> bool {
+        layouts(settings).iter().any(|&scheme| Self::at(settings, key, scheme).dir == self.dir)
+    }
+
     fn at(settings: &Settings, key: &Key, scheme: Scheme) -> Self {
         let name = OsString::from_vec(key.file_name());
         let mut dir = settings.annex.join("objects");

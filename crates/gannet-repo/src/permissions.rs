@@ -31,21 +31,29 @@ pub(crate) fn make_dirs(path: &Path, settings: &Settings) -> io::Result<()> {
     }
 }
 
-/// Gives a new directory the mode that sharing asks for.
-fn share_dir(path: &Path, settings: &Settings) -> io::Result<()> {
+/// Gives a directory the mode that sharing asks for.
+pub(crate) fn share_dir(path: &Path, settings: &Settings) -> io::Result<()> {
     if settings.crippled {
         return Ok(());
     }
     let mode = mode_of(path)?;
     match settings.shared {
         Shared::Umask => Ok(()),
-        Shared::Group => set_mode(path, mode | 0o070),
-        Shared::All => set_mode(path, mode | 0o075),
-        Shared::Octal(octal) => set_mode(path, dir_mode(octal)),
+        shared => set_mode(path, shared_dir(mode, shared)),
     }
 }
 
-/// Gives a new file that is not an object the mode that sharing asks for.
+/// The mode that a directory below the annex directory, with mode `mode`, should have.
+pub(crate) fn shared_dir(mode: u32, shared: Shared) -> u32 {
+    match shared {
+        Shared::Umask => mode,
+        Shared::Group => mode | 0o070,
+        Shared::All => mode | 0o075,
+        Shared::Octal(octal) => dir_mode(octal),
+    }
+}
+
+/// Gives a file that is not an object the mode that sharing asks for.
 pub(crate) fn share_file(path: &Path, settings: &Settings) -> io::Result<()> {
     if settings.crippled {
         return Ok(());
@@ -53,10 +61,24 @@ pub(crate) fn share_file(path: &Path, settings: &Settings) -> io::Result<()> {
     let mode = mode_of(path)?;
     match settings.shared {
         Shared::Umask => Ok(()),
-        Shared::Group => set_mode(path, mode | 0o060),
-        Shared::All => set_mode(path, mode | 0o064),
-        Shared::Octal(octal) => set_mode(path, octal & 0o666),
+        shared => set_mode(path, shared_file(mode, shared)),
     }
+}
+
+/// The mode that a file which is not an object, with mode `mode`, should have.
+pub(crate) fn shared_file(mode: u32, shared: Shared) -> u32 {
+    match shared {
+        Shared::Umask => mode,
+        Shared::Group => mode | 0o060,
+        Shared::All => mode | 0o064,
+        Shared::Octal(octal) => octal & 0o666,
+    }
+}
+
+/// Adds rights to what a file or directory has.
+pub(crate) fn add_rights(path: &Path, rights: u32) -> io::Result<()> {
+    let mode = mode_of(path)?;
+    set_mode_if(path, mode, mode | rights)
 }
 
 /// Protects a file that is, or is to become, an object against writing.
@@ -158,8 +180,8 @@ fn tell(hook: Hook, path: &Path, settings: &Settings) {
     }
 }
 
-/// The mode of an object that is protected against writing.
-fn frozen_object(mode: u32, settings: &Settings) -> u32 {
+/// The mode that an object with mode `mode` should have.
+pub(crate) fn frozen_object(mode: u32, settings: &Settings) -> u32 {
     let lock_is_the_object = settings.version.locks_the_object();
     match settings.shared {
         Shared::Umask => mode & !WRITE | 0o400,
@@ -173,8 +195,8 @@ fn frozen_object(mode: u32, settings: &Settings) -> u32 {
     }
 }
 
-/// The mode of a key directory that is protected against changes.
-fn frozen_dir(mode: u32, shared: Shared) -> u32 {
+/// The mode that a key directory with mode `mode` should have.
+pub(crate) fn frozen_dir(mode: u32, shared: Shared) -> u32 {
     match shared {
         Shared::Umask => mode & !WRITE | 0o500,
         Shared::Group => mode | 0o070,

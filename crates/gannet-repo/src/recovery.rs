@@ -31,8 +31,8 @@ pub(crate) fn recover(site: &Site, now: WallTime) {
     complain(Temporary::remove_abandoned(site.settings()));
 }
 
-/// The transfers that have left something: whose content, and from whom.
-fn interrupted(site: &Site) -> BTreeSet<(Uuid, Key)> {
+/// The transfers that are running or have left something: whose content, and from whom.
+pub(crate) fn interrupted(site: &Site) -> BTreeSet<(Uuid, Key)> {
     let mut found = BTreeSet::new();
     let own = site.uuid();
     found.extend(keys(&private_dir(site)).map(|key| (own.clone(), key)));

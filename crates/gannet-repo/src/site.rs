@@ -30,6 +30,17 @@ impl Current {
         Ok(Self { path: path.to_owned(), uuid, known })
     }
 
+    /// Reads the repository at `path` without initialising it: nothing there changes. Blocks.
+    ///
+    /// # Errors
+    /// As [`Current::open`].
+    pub(crate) fn look(path: &Path) -> Result<Self, OpenError> {
+        let settings = Settings::read(path)?;
+        let uuid = settings.uuid.clone();
+        let known = RwLock::new(Site::new(settings, Arc::default()));
+        Ok(Self { path: path.to_owned(), uuid, known })
+    }
+
     /// The path by which it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path

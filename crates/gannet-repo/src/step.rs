@@ -41,7 +41,7 @@ steps! {
     DropLostPartial TakePartial CreatePartial AppendPartial SyncPartial KeepPartial DropPartial
     MoveInObject SyncObjectDir RemoveLeftover RemoveWorkDir
     // Content at rest.
-    RemoveObject SyncRemoval PruneDir RemoveLock RemoveRetention WriteRetention SyncRetention
+    RemoveObject SetAside SyncRemoval PruneDir RemoveLock RemoveRetention WriteRetention SyncRetention
     // Unlocked files in the work tree.
     CreateShown WriteShown SyncShown LinkShown KeepMode KeepTime NameToErase NoteRestage
     ReplaceInTree LearnFiles ForgetFiles

@@ -59,6 +59,7 @@ operations! {
     lock_and_release = LockAndRelease
     release_after_somebody_vanished = ReleaseAfterVanished
     open_after_a_crash = OpenAfterCrash
+    mend_what_is_wrong = Mend
 }
 
 #[test]
@@ -131,7 +132,7 @@ impl Operation {
         assert!(status.success(), "{test}, stopped after {stop}");
         // The real git-annex takes its time, so it looks at some only. Content without a copy is
         // wrong for it.
-        if nth % ORACLE_SAMPLE == ORACLE_SAMPLE / 2 && !self.removes() && !self.locks() {
+        if nth % ORACLE_SAMPLE == ORACLE_SAMPLE / 2 && !self.leaves_too_few_copies() {
             annex_fsck(dir.path(), stop);
         }
         if self.has_unlocked_file() {

@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crash::examine::{annex_fsck, examine, look_at_content, look_for_litter, settle, settle_open};
-use crash::operation::{Operation, options, runtime, scratch};
+use crash::operation::{Operation, options, runtime, scratch, try_to_mend};
 use crash::unlocked;
 use gannet_core::Error;
 use gannet_repo::faults::{self, Fault};
@@ -59,6 +59,7 @@ operations! {
     lock_and_release = LockAndRelease
     release_after_somebody_vanished = ReleaseAfterVanished
     open_after_a_crash = OpenAfterCrash
+    mend_what_is_wrong = Mend
 }
 
 #[test]
@@ -126,6 +127,13 @@ impl Operation {
             if let Err(OpenError::Failed(error)) = created {
                 assert_clear(&error, context);
             }
+        } else if self == Self::Mend {
+            faults::set(Some(fault.clone()));
+            let mended = try_to_mend(dir);
+            faults::set(None);
+            if let Err(OpenError::Failed(error)) = mended {
+                assert_clear(&error, context);
+            }
         } else if self.fail_open(dir, fault, context) {
             // What could not be removed is removed by whoever opens it next.
             drop(Repo::open(&dir.join("repo"), self.clock()).unwrap());
@@ -167,7 +175,7 @@ impl Operation {
 
     /// The real git-annex takes its time, so it looks at some only.
     fn ask_git_annex(self, dir: &Path, nth: usize, context: &str) {
-        if nth % ORACLE_SAMPLE == ORACLE_SAMPLE / 2 && !self.removes() && !self.locks() {
+        if nth % ORACLE_SAMPLE == ORACLE_SAMPLE / 2 && !self.leaves_too_few_copies() {
             annex_fsck(dir, context);
         }
         if nth.is_multiple_of(4) && self.has_unlocked_file() {

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub(crate) mod check;
 pub(crate) mod init;
 pub(crate) mod serve;
 pub(crate) mod shell;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Init(init::Init),
     /// Serve repositories to those who log in by ssh, like `git-annex-shell`.
     Shell(shell::Shell),
+    /// Look whether a repository is as it should be, and mend it.
+    Check(check::Check),
 }
 
 /// Why a command did not do what it was told.
@@ -33,6 +36,9 @@ pub(crate) enum Failure {
     Usage(String),
     /// It could not.
     Failed(String),
+    /// It could not even look whether something is wrong, which is another thing than that
+    /// something is.
+    Unknown(String),
 }
 
 impl Failure {
@@ -46,5 +52,13 @@ impl Failure {
             source = error.source();
         }
         Self::Failed(text)
+    }
+
+    /// The same, where failing must not look like having found something.
+    pub(crate) fn grave(self) -> Self {
+        match self {
+            Self::Failed(text) => Self::Unknown(text),
+            other => other,
+        }
     }
 }

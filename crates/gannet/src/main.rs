@@ -33,6 +33,10 @@ fn main() -> ExitCode {
             eprintln!("gannet: {text}");
             ExitCode::FAILURE
         }
+        Err(Failure::Unknown(text)) => {
+            eprintln!("gannet: {text}");
+            ExitCode::from(2)
+        }
     }
 }
 
@@ -40,6 +44,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Command::Shell(shell) => Ok(shell.run()),
+        Command::Check(check) => check.run(),
         Command::Serve(serve) => {
             logging::start(logging::Level::of(&serve));
             let plan = serving::Plan::new(&serve)?;

@@ -43,7 +43,6 @@ impl LocationLog {
     }
 
     /// What is known of a repository; `None` if nothing is.
-    #[cfg(test)]
     pub(crate) fn status(&self, uuid: &Uuid) -> Option<Status> {
         self.entries.get(uuid.as_str().as_bytes()).map(|entry| entry.status)
     }

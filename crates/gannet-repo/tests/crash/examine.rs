@@ -10,7 +10,7 @@ use gannet_core::{Annex, Piece, PutOffset, Span};
 use gannet_repo::{Repo, create};
 use gannet_testkit::{Sample, TestClock};
 
-use super::operation::{ACK, Operation, anybody, git_dir, no_file, options, runtime};
+use super::operation::{ACK, Operation, anybody, git_dir, mend, no_file, options, runtime};
 use super::unlocked;
 
 /// Looks at the repository as the crash left it, and opens it again.
@@ -87,6 +87,9 @@ pub(crate) async fn look_at_content(
 /// Does the operation to its end in the process that started after the crash, and looks whether
 /// all is as if there had been none.
 pub(crate) fn settle(operation: Operation, dir: &Path, context: &str) {
+    if operation == Operation::Mend {
+        mend(dir);
+    }
     runtime().block_on(async {
         let clock = operation.clock();
         let repo = Repo::open(&dir.join("repo"), clock.clone()).unwrap();
@@ -216,7 +219,8 @@ fn logged(dir: &Path, repo: &Repo, sample: &Sample) -> bool {
     line.is_some_and(|line| line.split(' ').nth(1) == Some("1"))
 }
 
-fn objects(operation: Operation, dir: &Path) -> Vec<PathBuf> {
+/// Every object there is.
+pub(crate) fn objects(operation: Operation, dir: &Path) -> Vec<PathBuf> {
     let mut found = files(&operation.annex(dir).join("objects"));
     found.retain(|file| file.file_name() == file.parent().unwrap().file_name());
     found
@@ -236,7 +240,8 @@ fn strays(operation: Operation, dir: &Path) -> Vec<String> {
             Some(name) if operation.has_unlocked_file() => {
                 LITTERED.iter().any(|dir| name.starts_with(dir))
             }
-            Some(name) => !FURNITURE.contains(&name),
+            // Wrong content is kept for people to look at.
+            Some(name) => !FURNITURE.contains(&name) && !name.starts_with("bad/"),
             None => {
                 let suffix = path.extension().unwrap_or_default();
                 suffix == "lock"

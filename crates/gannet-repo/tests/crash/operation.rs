@@ -1,11 +1,15 @@
 //! What is done to a repository, from its preparation to the moment when it is acknowledged.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gannet_core::{Annex, Asker, AssociatedFile, Mode, Result, Verdict};
-use gannet_repo::{InitOptions, Repo, create};
+use gannet_repo::{
+    CheckOptions, Event, Finding, InitOptions, OpenError, Outcome, Repo, check, create,
+};
 use gannet_testkit::{Ending, Journey, Sample, TestClock};
 use tokio::runtime::Runtime;
 
@@ -33,6 +37,7 @@ pub(crate) enum Operation {
     LockAndRelease,
     ReleaseAfterVanished,
     OpenAfterCrash,
+    Mend,
 }
 
 use Operation::*;
@@ -75,6 +80,11 @@ impl Operation {
 
     pub(crate) fn locks(self) -> bool {
         matches!(self, LockAndVanish | LockAndRelease | ReleaseAfterVanished)
+    }
+
+    /// Whether git-annex would rightly complain in the end.
+    pub(crate) fn leaves_too_few_copies(self) -> bool {
+        self.removes() || self.locks() || self == Mend
     }
 
     /// The content that it is about.
@@ -146,6 +156,23 @@ impl Operation {
                     fs::hard_link(git_dir.join(prepared), git_dir.join(lock)).unwrap();
                 }
             }
+            Mend => runtime().block_on(async {
+                let repo = open(dir);
+                let bad = Sample::secure(9, 11);
+                for sample in [&sample, &bad] {
+                    let content = sample.content(0);
+                    repo.put(&anybody(), &sample.key, &no_file(), content).await.unwrap();
+                }
+                repo.flush().await.unwrap();
+                let name = bad.key.file_name();
+                let objects = super::examine::objects(self, dir);
+                let ours = |object: &PathBuf| object.file_name().unwrap().as_bytes() == name;
+                let object = objects.into_iter().find(ours).unwrap();
+                let mode = object.metadata().unwrap().permissions();
+                fs::remove_file(&object).unwrap();
+                fs::write(&object, "ten bytes.").unwrap();
+                fs::set_permissions(&object, mode).unwrap();
+            }),
             _ if self.removes() || self.locks() => runtime().block_on(async {
                 let repo = open(dir);
                 repo.put(&anybody(), &sample.key, &no_file(), sample.content(0)).await.unwrap();
@@ -165,6 +192,9 @@ impl Operation {
         if self.creates() {
             let uuid = create(&path, &options(self), &*clock).unwrap();
             return fs::write(dir.join(ACK), uuid.as_str()).unwrap();
+        }
+        if self == Mend {
+            return mend(dir);
         }
         runtime().block_on(async {
             let repo = Repo::open(&path, clock).unwrap();
@@ -248,6 +278,25 @@ pub(crate) fn anybody() -> Asker {
 
 pub(crate) fn no_file() -> AssociatedFile {
     AssociatedFile::default()
+}
+
+/// Mends what is wrong with the repository, all of it.
+pub(crate) fn mend(dir: &Path) {
+    for finding in try_to_mend(dir).unwrap() {
+        assert_eq!(finding.outcome, Outcome::Mended, "{finding:?}");
+    }
+}
+
+/// The same, as far as it can be mended.
+pub(crate) fn try_to_mend(dir: &Path) -> Result<Vec<Finding>, OpenError> {
+    let options = CheckOptions { repair: true, grace: Duration::ZERO };
+    let mut found = Vec::new();
+    check(&dir.join("repo"), TestClock::new(), options, &mut |event| {
+        if let Event::Found(finding) = event {
+            found.push(finding.clone());
+        }
+    })?;
+    Ok(found)
 }
 
 fn open(dir: &Path) -> Repo {

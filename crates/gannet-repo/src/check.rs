@@ -1,0 +1,204 @@
+//! Looks whether a repository is as it should be (repository §10), and mends what is safe to mend.
+//!
+//! Every rule looks at one [`Subject`] at a time: a directory of an object, the log of a key, a
+//! transfer. Others are at work meanwhile, and what looks wrong may be a step on their way. So a
+//! subject that looks wrong is looked at again after a while, and counts only if it is wrong still.
+//! Mending takes the locks that serving takes.
+//!
+//! Memory does not grow with the number of keys: directories of objects and trees of the branch
+//! are walked one after the other, each level of them holds one listing at a time, and what looks
+//! wrong is gathered up to [`SUSPECTS_MAX`] before it is looked at again, reported and forgotten.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gannet_core::{Clock, Key, Result};
+
+use crate::branch::commit_journal;
+use crate::git::{Git, Session};
+use crate::journal::{self, Change, Claim};
+use crate::settings::OpenError;
+use crate::site::{Current, Site};
+
+mod finding;
+mod journal_files;
+mod locations;
+mod modes;
+mod object;
+mod strays;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use finding::{Finding, Outcome, Problem};
+
+/// What a check shall do besides looking.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// Mend what is safe to mend. Without this nothing in the repository changes.
+    pub repair: bool,
+    /// How long others have to finish what looks wrong in its middle.
+    pub grace: Duration,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self { repair: false, grace: Duration::from_millis(700) }
+    }
+}
+
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Objects that were looked at.
+    pub objects: u64,
+    /// Location logs that were looked at in the git-annex branch.
+    pub logs: u64,
+    /// What was found wrong, mended or not.
+    pub found: u64,
+    /// How much of that was mended.
+    pub mended: u64,
+}
+
+/// What a check tells while it is at it.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// Something is wrong, or was.
+    Found(&'a Finding),
+    /// It has come this far. Told often.
+    At(Progress),
+}
+
+/// Checks the repository at `path`, telling `hear` what it finds. Blocks, for as long as it takes
+/// to look at every object. Safe while servers and git-annex are at work in the repository.
+///
+/// # Errors
+/// When the repository cannot be used or its branch not be read, or when it is to be mended and its
+/// settings forbid to change it. What cannot be read below that is a [`Finding`].
+pub fn check(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    options: CheckOptions,
+    hear: &mut dyn FnMut(Event<'_>),
+) -> Result<Progress, OpenError> {
+    let current = Current::look(path)?;
+    let site = current.known();
+    if options.repair {
+        site.check_writable()?;
+    }
+    let git = Git::new(site.settings().place.clone());
+    let session = git.session()?;
+    let ground = Ground { current, site, git, session, clock };
+    let progress = Progress::default();
+    let mut patrol = Patrol { ground, options, hear, progress, suspects: Vec::new() };
+    strays::patrol(&mut patrol)?;
+    journal_files::patrol(&mut patrol)?;
+    modes::patrol(&mut patrol)?;
+    walk::patrol(&mut patrol)?;
+    locations::patrol(&mut patrol)?;
+    patrol.settle()?;
+    Ok(patrol.progress)
+}
+
+/// The repository that is checked, as it is right now.
+struct Ground {
+    current: Current,
+    site: Site,
+    git: Git,
+    session: Session,
+    clock: Arc<dyn Clock>,
+}
+
+/// Something that can be wrong.
+trait Subject {
+    /// What is wrong with it right now. Changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn look(&self, ground: &Ground) -> Result<Vec<Finding>>;
+
+    /// Mends what was found, if that is safe.
+    ///
+    /// # Errors
+    /// When it cannot be mended.
+    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending>;
+}
+
+/// What became of mending.
+enum Mending {
+    Done,
+    /// It is left as it is, and why.
+    Left(&'static str),
+}
+
+/// One round through a repository.
+struct Patrol<'a> {
+    ground: Ground,
+    options: CheckOptions,
+    hear: &'a mut dyn FnMut(Event<'_>),
+    progress: Progress,
+    suspects: Vec<Box<dyn Subject>>,
+}
+
+impl Patrol<'_> {
+    /// Looks at a subject, and remembers it if something looks wrong.
+    fn look(&mut self, subject: impl Subject + 'static) -> Result<()> {
+        if findings(&subject, &self.ground).is_empty() {
+            return Ok(());
+        }
+        self.suspects.push(Box::new(subject));
+        if self.suspects.len() >= SUSPECTS_MAX { self.settle() } else { Ok(()) }
+    }
+
+    /// Looks at the suspects again, reports what is wrong with them, and mends it if it may.
+    fn settle(&mut self) -> Result<()> {
+        if self.suspects.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(self.options.grace);
+        self.ground.site = self.ground.current.site()?;
+        let mended_before = self.progress.mended;
+        for subject in std::mem::take(&mut self.suspects) {
+            for mut finding in findings(&*subject, &self.ground) {
+                if self.options.repair {
+                    finding.outcome = match subject.mend(&self.ground, &finding) {
+                        Ok(Mending::Done) => Outcome::Mended,
+                        Ok(Mending::Left(why)) => Outcome::Left(Some(why.to_owned())),
+                        Err(error) => Outcome::Left(Some(error.chain())),
+                    };
+                }
+                self.progress.found += 1;
+                self.progress.mended += u64::from(finding.outcome == Outcome::Mended);
+                (self.hear)(Event::Found(&finding));
+            }
+        }
+        if self.progress.mended > mended_before {
+            let Ground { site, git, clock, .. } = &self.ground;
+            commit_journal(site.settings(), git, &**clock)?;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        (self.hear)(Event::At(self.progress));
+    }
+}
+
+impl Ground {
+    /// Records in the location log whether the content of `key` is here, if that is news.
+    fn record(&self, key: &Key, claim: Claim) -> Result<()> {
+        let change = Change { key: key.clone(), uuid: self.site.uuid().clone(), claim };
+        let done = journal::record(self.site.settings(), &self.git, &*self.clock, &[change])?;
+        done.into_iter().try_for_each(|outcome| outcome.map(drop))
+    }
+}
+
+/// What is wrong with a subject. That it cannot be looked at is wrong, too.
+fn findings(subject: &(impl Subject + ?Sized), ground: &Ground) -> Vec<Finding> {
+    subject.look(ground).unwrap_or_else(|error| vec![Finding::unreadable(&error)])
+}
+
+/// How many suspects are gathered before they are looked at again.
+const SUSPECTS_MAX: usize = 1000;

@@ -1,0 +1,56 @@
+//! What the location logs claim to be here, and is not.
+
+use gannet_core::{Key, Result};
+
+use super::finding::{Finding, Problem};
+use super::{Ground, Mending, Patrol, Subject};
+use crate::journal::{Claim, Journal, is_location_log, key_of_log, recorded};
+use crate::logs::location::{LocationLog, Status};
+
+/// Looks at every location log, in the journal and in the branch.
+pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
+    for private in [false, true] {
+        let site = patrol.ground.site.clone();
+        for (_, path) in Journal::new(site.settings(), private).list()? {
+            if let Some(key) = key_of_log(site.settings(), &path) {
+                patrol.look(Logged { key })?;
+            }
+        }
+    }
+    let Some(tip) = patrol.ground.session.tip()? else { return Ok(()) };
+    let site = patrol.ground.site.clone();
+    // A session of its own: that of the patrol is used meanwhile.
+    let session = patrol.ground.git.session()?;
+    session.visit(tip, is_location_log, &mut |path, log| {
+        patrol.progress.logs += 1;
+        patrol.tell();
+        let claimed = LocationLog::parse(log).status(site.uuid()) == Some(Status::Present);
+        match key_of_log(site.settings(), path).filter(|_| claimed) {
+            Some(key) => patrol.look(Logged { key }),
+            None => Ok(()),
+        }
+    })
+}
+
+/// A key that has a location log.
+struct Logged {
+    key: Key,
+}
+
+impl Subject for Logged {
+    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+        let (site, key) = (&ground.site, &self.key);
+        let object = site.locate(key)?;
+        if object.metadata()?.is_some() {
+            return Ok(Vec::new());
+        }
+        let known = recorded(site.settings(), &ground.session, key, site.uuid())?;
+        let detail = "the location log says that content is here, but it is not";
+        let finding = || Finding::new(Problem::Missing, object.path(), Some(key), detail);
+        Ok((known == Some(Status::Present)).then(finding).into_iter().collect())
+    }
+
+    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+        ground.record(&self.key, Claim::AsFound).map(|()| Mending::Done)
+    }
+}

@@ -1,0 +1,255 @@
+//! The directory of an object, and what should be in it and be known of it.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use gannet_core::{AssociatedFile, Error, Key, Result};
+
+use super::finding::{Finding, Problem};
+use super::modes::differing;
+use super::walk::{NOBODY_KNOWS, NOT_AN_OBJECT, entries};
+use super::{Ground, Mending, Subject};
+use crate::journal::{Claim, recorded};
+use crate::locks::{RemovalLock, SharedLock, Unused, being_removed, guards, remove_unused, unused};
+use crate::logs::location::Status;
+use crate::moments::Now;
+use crate::objects::{Object, Vouched, file_name, hashes_right, sync_dir};
+use crate::permissions::{
+    freeze_dir, frozen_dir, frozen_object, make_dirs, protect_object, with_thawed_dir,
+};
+use crate::settings::Settings;
+use crate::step::{self, Step};
+use crate::transfer::TransferLock;
+use crate::work_tree;
+
+/// A directory that is where those of objects are.
+pub(super) struct KeyDir {
+    dir: PathBuf,
+}
+
+impl KeyDir {
+    pub(super) fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The key that the directory is named after.
+    fn key(&self) -> Option<Key> {
+        let name = self.dir.file_name()?;
+        let key = Key::from_file_name(std::os::unix::ffi::OsStrExt::as_bytes(name)).ok()?;
+        (file_name(&key) == name).then_some(key)
+    }
+}
+
+impl Subject for KeyDir {
+    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+        let (site, settings) = (&ground.site, ground.site.settings());
+        let Some(key) = self.key() else {
+            let there = self.dir.exists();
+            let finding =
+                || Finding::new(Problem::Foreign, &self.dir, None, "not named after a key");
+            return Ok(there.then(finding).into_iter().collect());
+        };
+        let object = Object::in_dir(&self.dir);
+        let mut findings = foreign(&object, &key)?;
+        for what in unused(site, &object, ground.clock.wall())? {
+            findings.push(name_unused(what, &key));
+        }
+        let Some(metadata) = object.metadata()? else { return Ok(findings) };
+        if !object.is_in_place(settings, &key) {
+            let detail = "nobody looks for it in this directory";
+            findings.push(Finding::new(Problem::Misplaced, object.path(), Some(&key), detail));
+            return Ok(findings);
+        }
+        findings.extend(wrong_modes(&object, &key, &metadata, settings)?);
+        if may_be_modified(&metadata, settings) {
+            return Ok(findings); // what is there may be anything, and nobody vouches for it
+        }
+        if let Some(size) = key.size().filter(|&size| size != metadata.len()) {
+            let detail = format!("has {} bytes, should have {size}", metadata.len());
+            findings.push(Finding::new(Problem::WrongSize, object.path(), Some(&key), detail));
+            return Ok(findings);
+        }
+        let known = recorded(settings, &ground.session, &key, site.uuid())?;
+        if known != Some(Status::Present) && !being_removed(site, &object)? {
+            let detail = "content is here, but the location log does not say so";
+            findings.push(Finding::new(Problem::Unrecorded, object.path(), Some(&key), detail));
+        }
+        Ok(findings)
+    }
+
+    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
+        let Some(key) = self.key() else { return Ok(Mending::Left(NOBODY_KNOWS)) };
+        let object = Object::in_dir(&self.dir);
+        match finding.problem {
+            Problem::StaleLock | Problem::StaleRetention => {
+                // One removes them all: the next of them finds nothing to do.
+                let now = ground.clock.wall();
+                let gone = remove_unused(&ground.site, &object, now)? || !finding.path.exists();
+                Ok(if gone {
+                    Mending::Done
+                } else {
+                    Mending::Left("it is in use after all: look again later")
+                })
+            }
+            Problem::Mode => {
+                if object.metadata()?.is_some() {
+                    protect_object(object.path(), ground.site.settings())?;
+                }
+                freeze_dir(object.dir(), ground.site.settings())?;
+                Ok(Mending::Done)
+            }
+            Problem::WrongSize => set_aside(ground, &key, &object),
+            Problem::Misplaced => move_into_place(ground, &key, &object),
+            Problem::Unrecorded => record_presence(ground, &key),
+            _ => Ok(Mending::Left(NOBODY_KNOWS)),
+        }
+    }
+}
+
+/// Whether an object is shared with a file that people may write to (repository §6.5).
+pub(super) fn may_be_modified(metadata: &Metadata, settings: &Settings) -> bool {
+    let writable = metadata.permissions().mode() & 0o200 != 0;
+    !settings.bare && settings.thin && (writable || metadata.nlink() > 1)
+}
+
+/// What is in the directory of an object and does not belong there: it keeps the directory from
+/// being removed (repository §5.2).
+fn foreign(object: &Object, key: &Key) -> Result<Vec<Finding>> {
+    let guards = guards(object);
+    let mut findings = Vec::new();
+    for entry in entries(object.dir())? {
+        let path = entry.path();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || (path != object.path() && !guards.contains(&path)) {
+            findings.push(Finding::new(Problem::Foreign, path, Some(key), NOT_AN_OBJECT));
+        }
+    }
+    Ok(findings)
+}
+
+fn name_unused(what: Unused, key: &Key) -> Finding {
+    let (problem, path, detail) = match what {
+        Unused::Lock(path) => (Problem::StaleLock, path, "nobody holds this lock"),
+        Unused::Expired(path) => (Problem::StaleRetention, path, "its time is over"),
+        Unused::Malformed(path) => (Problem::StaleRetention, path, "not a time"),
+    };
+    Finding::new(problem, path, Some(key), detail)
+}
+
+fn wrong_modes(
+    object: &Object,
+    key: &Key,
+    metadata: &Metadata,
+    settings: &Settings,
+) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    // An object with another link has the mode that its file in the work tree needs.
+    if settings.crippled || metadata.nlink() > 1 || may_be_modified(metadata, settings) {
+        return Ok(findings);
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    findings.extend(differing(object.path(), mode, frozen_object(mode, settings)));
+    if let Some(mode) = super::modes::mode(object.dir())? {
+        findings.extend(differing(object.dir(), mode, frozen_dir(mode, settings.shared)));
+    }
+    for finding in &mut findings {
+        finding.key = Some(key.clone());
+    }
+    Ok(findings)
+}
+
+/// Takes wrong content out of its place, to where git-annex puts it too (repository §5.5), and
+/// records that. Files of the work tree are left alone: theirs may be the right content.
+pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<Mending> {
+    let (site, settings) = (&ground.site, ground.site.settings());
+    let Some(lock) = RemovalLock::acquire(site, key, Now::of(&*ground.clock))? else {
+        return Ok(Mending::Left("somebody has locked it: try again later"));
+    };
+    if lock.object().path() != object.path() {
+        return Ok(Mending::Left(
+            "there is another object of this key: look which of the two is needed",
+        ));
+    }
+    if is_right(key, object)? {
+        return Ok(Mending::Done); // somebody replaced it just now
+    }
+    ground.record(key, Claim::Is(Status::Missing))?;
+    let bad = site.annex().join("bad");
+    make_dirs(&bad, settings).map_err(|error| Error::disk("make the directory", &bad, error))?;
+    let place = bad.join(file_name(key));
+    with_thawed_dir(object.dir(), settings, || {
+        step::rename(Step::SetAside, object.path(), &place)
+            .map_err(|error| Error::disk("move to annex/bad", object.path(), error))
+    })?;
+    sync_dir(Step::SyncRemoval, object.dir())?;
+    sync_dir(Step::SyncObjectDir, &bad)?;
+    drop(lock);
+    ground.record(key, Claim::AsFound)?;
+    Ok(Mending::Done)
+}
+
+/// Records content that is here, and shows it in the work tree, as whoever stored it would have.
+fn record_presence(ground: &Ground, key: &Key) -> Result<Mending> {
+    let (site, now) = (&ground.site, Now::of(&*ground.clock));
+    let lock = SharedLock::acquire(site, key, &Vouched::default(), now, None)?;
+    let Some(lock) = lock else {
+        return Ok(Mending::Left("it is being removed: look again later"));
+    };
+    if !site.settings().bare {
+        work_tree::show(site, key);
+    }
+    let recorded = ground.record(key, Claim::AsFound);
+    lock.release(now)?;
+    recorded.map(|()| Mending::Done)
+}
+
+/// Moves an object to where it is looked for, or removes it if that place has it already. Only
+/// right content is moved, and only beside right content it is superfluous.
+fn move_into_place(ground: &Ground, key: &Key, stray: &Object) -> Result<Mending> {
+    let (site, settings) = (&ground.site, ground.site.settings());
+    let nothing = AssociatedFile::default();
+    // As one who receives the key: nobody else can be about to store it.
+    let transfer = TransferLock::acquire(site, key, site.uuid(), &nothing, ground.clock.wall())?;
+    let place = site.locate(key)?;
+    let from = stray.path();
+    if place.metadata()?.is_some() {
+        if !is_right(key, &place)? {
+            return Ok(Mending::Left(
+                "what is in its place is wrong: look which of the two is needed",
+            ));
+        }
+        with_thawed_dir(stray.dir(), settings, || {
+            crate::durable::remove_if_exists(Step::RemoveObject, from)
+        })?;
+    } else {
+        if !is_right(key, stray)? {
+            return Ok(Mending::Left(
+                "it is not what its key promises: delete it if it is not needed",
+            ));
+        }
+        protect_object(from, settings)?;
+        place.make_dir(settings)?;
+        with_thawed_dir(stray.dir(), settings, || {
+            with_thawed_dir(place.dir(), settings, || {
+                step::rename(Step::MoveInObject, from, place.path())
+                    .map_err(|error| Error::disk("rename", from, error))
+            })
+        })?;
+        place.sync_dirs(site.annex())?;
+    }
+    sync_dir(Step::SyncRemoval, stray.dir())?;
+    stray.prune(settings);
+    transfer.succeeded();
+    drop(transfer);
+    record_presence(ground, key)
+}
+
+fn is_right(key: &Key, object: &Object) -> Result<bool> {
+    let Some(mut file) = object.open()? else { return Ok(false) };
+    hashes_right(key, &mut file).map_err(|error| unread(object.path(), error))
+}
+
+fn unread(path: &Path, error: std::io::Error) -> Error {
+    Error::disk("read", path, error)
+}
