@@ -74,8 +74,15 @@ fn remote(server: &Server) -> HttpRemote {
 /// A place at the other end of the standard input and output of a shell like git-annex's.
 fn over_a_line(shell: &[&str]) -> Parts {
     let (world, repo) = scene();
-    let command = world.command(world.path(), shell[0]);
-    // Nothing of the environment of this test but what the world has.
+    let asked = ["p2pstdio", repo.arg(), CLIENT, "--uuid", SERVER];
+    let program = program(&world, &[shell, &asked].concat());
+    let remote = LineRemote::new(uuid(SERVER), Arc::new(program), LineLimits::default());
+    Parts::new(Arc::new(remote), None, (repo, world)).far()
+}
+
+/// A program that has nothing of the environment of this test but what the world has.
+pub(crate) fn program(world: &World, argv: &[&str]) -> Program {
+    let command = world.command(world.path(), argv[0]);
     let mut arguments: Vec<OsString> = vec!["-i".into()];
     for (name, value) in command.get_envs() {
         let mut setting = name.to_owned();
@@ -83,16 +90,8 @@ fn over_a_line(shell: &[&str]) -> Parts {
         setting.push(value.unwrap_or_default());
         arguments.push(setting);
     }
-    let asked = ["p2pstdio", repo.arg(), CLIENT, "--uuid", SERVER];
-    arguments.extend(shell.iter().copied().chain(asked).map(Into::into));
-    let program = Program {
-        name: shell.join(" "),
-        program: "env".into(),
-        arguments,
-        environment: Vec::new(),
-    };
-    let remote = LineRemote::new(uuid(SERVER), Arc::new(program), LineLimits::default());
-    Parts::new(Arc::new(remote), None, (repo, world)).far()
+    arguments.extend(argv.iter().map(Into::into));
+    Program { name: argv.join(" "), program: "env".into(), arguments, environment: Vec::new() }
 }
 
 fn scene() -> (World, Repo) {
@@ -101,6 +100,6 @@ fn scene() -> (World, Repo) {
     (world, repo)
 }
 
-fn uuid(text: &str) -> Uuid {
+pub(crate) fn uuid(text: &str) -> Uuid {
     Uuid::parse(text.as_bytes()).expect("a uuid")
 }
