@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use gannet_core::{Clock, Error, Key, Result};
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
 
 use crate::blocking::Blocking;
 use crate::branch::commit_journal;
@@ -13,11 +13,18 @@ use crate::git::Git;
 use crate::journal::{self, Change, Claim};
 use crate::site::{Current, Site};
 
+mod comparing;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use recent::Recent;
+
 /// Keeps the location logs of one repository.
 ///
 /// Requests that record at the same time are written down together, with one lock and one sync of
 /// the journal for all of them. A task commits within a second, and ends when there is nothing
-/// left to commit.
+/// left to commit. A minute after a change, another one compares what is recorded with the disk.
 #[derive(Clone)]
 pub(crate) struct Scribe {
     desk: Arc<Desk>,
@@ -35,6 +42,12 @@ struct Desk {
     dirty: AtomicBool,
     /// Whether a task is going to commit.
     committing: Mutex<bool>,
+    /// What changed a moment ago.
+    recent: Mutex<Recent>,
+    /// Whether a task is going to compare that with the disk.
+    comparing: Mutex<bool>,
+    /// Wakes that task before its time.
+    crowded: Arc<Notify>,
 }
 
 /// A change, and who wants to know what became of it.
@@ -55,6 +68,9 @@ impl Scribe {
             pen: AsyncMutex::default(),
             dirty: AtomicBool::new(false),
             committing: Mutex::new(false),
+            recent: Mutex::default(),
+            comparing: Mutex::new(false),
+            crowded: Arc::default(),
         };
         Self { desk: Arc::new(desk) }
     }
@@ -80,9 +96,10 @@ impl Scribe {
             written.await?;
         }
         drop(pen);
-        outcome.await.map_err(|_| Error::Internal("a change was not recorded".to_owned()))??;
-        self.commit_soon();
-        Ok(())
+        let outcome = outcome.await;
+        self.desk.compare_later();
+        self.desk.commit_soon();
+        outcome.map_err(|_| Error::Internal("a change was not recorded".to_owned()))?
     }
 
     /// The keys that are recorded to have the same content as `key`, a key that proves nothing by
@@ -99,8 +116,8 @@ impl Scribe {
 
     /// Commits if there is anything that a crash, or somebody else, left in the journal.
     pub(crate) fn commit_leftovers(&self) {
-        self.desk.dirty.store(true, Ordering::Release);
-        self.commit_soon();
+        self.desk.set_dirty();
+        self.desk.commit_soon();
     }
 
     /// Commits at once, and lets go of the git repository.
@@ -116,21 +133,25 @@ impl Scribe {
         self.desk.git.forget();
         committed
     }
+}
 
+impl Desk {
     /// Sees to it that a task will commit. It ends by itself, or when the repository is dropped.
-    fn commit_soon(&self) {
-        let mut committing = lock(&self.desk.committing);
-        if *committing || !self.desk.dirty.load(Ordering::Acquire) {
+    fn commit_soon(self: &Arc<Self>) {
+        let mut committing = lock(&self.committing);
+        if *committing || !self.dirty.load(Ordering::Acquire) {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             *committing = true;
-            drop(runtime.spawn(keep_committing(Arc::downgrade(&self.desk))));
+            drop(runtime.spawn(keep_committing(Arc::downgrade(self))));
         }
     }
-}
 
-impl Desk {
+    fn set_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
     fn write_down(&self) {
         let batch = std::mem::take(&mut *lock(&self.waiting));
         if batch.is_empty() {
@@ -142,14 +163,17 @@ impl Desk {
             site.check_writable()?;
             journal::record(site.settings(), &self.git, &*self.clock, &changes)
         });
-        self.dirty.store(true, Ordering::Release);
+        self.set_dirty();
         let outcomes = match written {
-            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(drop)).collect(),
+            Ok(outcomes) => outcomes,
             Err(error) => fail_all(error, done.len()),
         };
+        let known = |outcome: &Result<bool>| matches!(outcome, Ok(false));
+        let news = changes.iter().zip(&outcomes).filter(|(_, outcome)| !known(outcome));
+        self.note(news.map(|(change, _)| &change.key));
         for (done, outcome) in done.into_iter().zip(outcomes) {
             // Nobody may be waiting any more; it is recorded all the same.
-            drop(done.send(outcome));
+            drop(done.send(outcome.map(drop)));
         }
     }
 
@@ -166,7 +190,7 @@ impl Desk {
         });
         let committed = committed.await;
         if committed.is_err() {
-            self.dirty.store(true, Ordering::Release);
+            self.set_dirty();
         }
         committed
     }
@@ -199,10 +223,16 @@ async fn keep_committing(desk: Weak<Desk>) {
 }
 
 /// One error for each: the first gets it whole, the others its text.
-fn fail_all(error: Error, count: usize) -> Vec<Result<()>> {
+fn fail_all(error: Error, count: usize) -> Vec<Result<bool>> {
     let text = error.chain();
     let others = (1..count).map(|_| Err(Error::Internal(text.clone())));
     std::iter::once(Err(error)).chain(others).collect()
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.crowded.notify_one(); // nothing is left to wait for
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
