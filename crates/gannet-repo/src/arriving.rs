@@ -182,13 +182,15 @@ impl Arriving {
 }
 
 impl Verified {
-    /// Makes the content visible, durably. Returns where it is.
+    /// Makes the content visible, durably.
     ///
-    /// If the object is there already, this one is dropped: it cannot be different.
+    /// If the object is there already, this one is dropped: it cannot be different. What is returned
+    /// is to be kept until it is recorded that the content is here: its locks are what tells after
+    /// a crash that it may not be.
     ///
     /// # Errors
     /// What the disk or a hook reports.
-    pub(crate) fn move_in(mut self) -> Result<Object> {
+    pub(crate) fn move_in(mut self) -> Result<TransferLock> {
         let settings = self.site.settings();
         let object = self.site.locate(&self.key)?;
         self.partial.resumable = false;
@@ -201,7 +203,7 @@ impl Verified {
         }
         self.transfer.succeeded();
         remove_leftovers(&self.site, &self.key);
-        Ok(object)
+        Ok(self.transfer)
     }
 }
 

@@ -17,7 +17,7 @@ use gannet_core::{Clock, Key, Result};
 
 use crate::branch::commit_journal;
 use crate::git::{Git, Session};
-use crate::journal::{self, Change, Claim};
+use crate::journal::{self, Claim};
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
 
@@ -189,9 +189,7 @@ impl Patrol<'_> {
 impl Ground {
     /// Records in the location log whether the content of `key` is here, if that is news.
     fn record(&self, key: &Key, claim: Claim) -> Result<()> {
-        let change = Change { key: key.clone(), uuid: self.site.uuid().clone(), claim };
-        let done = journal::record(self.site.settings(), &self.git, &*self.clock, &[change])?;
-        done.into_iter().try_for_each(|outcome| outcome.map(drop))
+        journal::record_own(self.site.settings(), &self.git, &*self.clock, key, claim).map(drop)
     }
 }
 

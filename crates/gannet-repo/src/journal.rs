@@ -82,6 +82,22 @@ pub(crate) fn record(
     Ok(results)
 }
 
+/// Records one change of this repository, as [`record`] does. Whether the log had to be changed.
+///
+/// # Errors
+/// When it could not be recorded durably.
+pub(crate) fn record_own(
+    settings: &Settings,
+    git: &Git,
+    clock: &dyn Clock,
+    key: &Key,
+    claim: Claim,
+) -> Result<bool> {
+    let change = Change { key: key.clone(), uuid: settings.uuid.clone(), claim };
+    let outcomes = record(settings, git, clock, &[change])?;
+    outcomes.into_iter().try_fold(false, |changed, outcome| Ok(changed | outcome?))
+}
+
 /// Reads a file of the branch as every git-annex process sees it: the journal's copy if there is
 /// one, else the committed one, and after it what is private. Empty if there is none.
 ///

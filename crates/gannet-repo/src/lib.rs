@@ -32,6 +32,7 @@ mod scribe;
 mod settings;
 mod site;
 mod step;
+mod trace;
 mod transfer;
 mod work_tree;
 

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use crate::permissions::share_file;
+use crate::permissions::{make_dirs, share_file};
 use crate::settings::Settings;
 use crate::step::{self, Step};
 
@@ -98,6 +98,28 @@ impl LockFile {
             .map_err(|error| Error::disk("lock", path, error))
     }
 
+    /// Takes an exclusive lock, without waiting, on a lock file that others may delete at any moment.
+    /// Makes its directory if that is missing. `None`: somebody else has it.
+    ///
+    /// # Errors
+    /// When the directory cannot be made, or as [`LockFile::open`].
+    pub(crate) fn of_deletable(path: &Path, settings: &Settings) -> Result<Option<Self>> {
+        for _ in 0..TRIES_MAX {
+            match Self::open(path, Sharing::Exclusive, Acquire::Try, settings) {
+                Ok(Some(lock)) if lock.is_sane() => return Ok(Some(lock)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let dir = path.parent().unwrap_or(path);
+                    make_dirs(dir, settings)
+                        .map_err(|error| Error::disk("make the directory", dir, error))?;
+                }
+                Err(error) => return Err(Error::disk("lock", path, error)),
+            }
+        }
+        Ok(None)
+    }
+
     /// Tells whether the path still names the file that is locked. If not, the lock is void:
     /// somebody deleted the file, and the next one to come locks another.
     pub(crate) fn is_sane(&self) -> bool {
@@ -174,6 +196,9 @@ fn whole_file(sharing: Sharing) -> libc::flock {
         l_pid: 0,
     }
 }
+
+/// How often a lock file that was removed under our hands is opened anew.
+const TRIES_MAX: u32 = 20;
 
 #[cfg(test)]
 mod tests {

@@ -5,30 +5,37 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use gannet_core::{AssociatedFile, Error, Key, Result, Uuid, WallTime};
+use gannet_core::{AssociatedFile, Clock, Error, Key, Result, Uuid};
 
 use crate::arriving::{self, private_dir};
 use crate::durable::Temporary;
+use crate::git::Git;
+use crate::journal::{self, Claim};
 use crate::site::Site;
+use crate::trace::{self, Trace};
 use crate::transfer::TransferLock;
 
-/// Makes partial content resumable, and removes notes and temporary files that nobody needs.
+/// Makes partial content resumable, records what came or went without being recorded, and removes
+/// notes and temporary files that nobody needs. Returns the keys of which it could not be recorded
+/// whether they are here.
 ///
 /// What other processes are working on right now is left alone. What fails is logged: no request
 /// depends on it.
-pub(crate) fn recover(site: &Site, now: WallTime) {
+pub(crate) fn recover(site: &Site, clock: &dyn Clock) -> Vec<Key> {
+    let git = Git::new(site.settings().place.clone());
+    let mut doubtful = Vec::new();
     for (from, key) in interrupted(site) {
-        let file = AssociatedFile::default();
-        let recovered = match TransferLock::acquire(site, &key, &from, &file, now) {
-            Ok(lock) => arriving::recover(site, &key, &lock),
-            Err(Error::Busy { .. }) => Ok(()),
-            Err(error) => Err(error),
-        };
-        complain(recovered);
+        let recovered = recover_transfer(site, &git, clock, &from, &key);
+        doubtful.extend(complain(recovered).is_none().then_some(key));
+    }
+    for key in removals(site) {
+        let recovered = recover_removal(site, &git, clock, &key);
+        doubtful.extend(complain(recovered).is_none().then_some(key));
     }
     complain(crate::git::remove_abandoned_lock(site.settings()));
     complain(crate::settings::remove_abandoned_lock(&site.settings().place));
     complain(Temporary::remove_abandoned(site.settings()));
+    doubtful
 }
 
 /// The transfers that are running or have left something: whose content, and from whom.
@@ -48,6 +55,44 @@ pub(crate) fn interrupted(site: &Site) -> BTreeSet<(Uuid, Key)> {
     found
 }
 
+/// The keys whose removal is running or has left its trace.
+pub(crate) fn removals(site: &Site) -> Vec<Key> {
+    keys(&trace::dir(site)).collect()
+}
+
+/// Puts in order what a transfer left, and records that its content is here if it is.
+fn recover_transfer(
+    site: &Site,
+    git: &Git,
+    clock: &dyn Clock,
+    from: &Uuid,
+    key: &Key,
+) -> Result<()> {
+    let file = AssociatedFile::default();
+    let lock = match TransferLock::acquire(site, key, from, &file, clock.wall()) {
+        Ok(lock) => lock,
+        Err(Error::Busy { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    arriving::recover(site, key, &lock)?;
+    let here = site.locate(key)?.metadata()?.is_some();
+    let recorded = if here { record_as_found(site, git, clock, key) } else { Ok(()) };
+    drop(lock); // not before: a crash right here leaves it for the next
+    recorded
+}
+
+/// Records how far a removal came.
+pub(crate) fn recover_removal(site: &Site, git: &Git, clock: &dyn Clock, key: &Key) -> Result<()> {
+    let Some(trace) = Trace::take(site, key)? else { return Ok(()) };
+    let recorded = record_as_found(site, git, clock, key);
+    drop(trace);
+    recorded
+}
+
+fn record_as_found(site: &Site, git: &Git, clock: &dyn Clock, key: &Key) -> Result<()> {
+    journal::record_own(site.settings(), git, clock, key, Claim::AsFound).map(drop)
+}
+
 /// The keys after which files in `dir` are named.
 fn keys(dir: &Path) -> impl Iterator<Item = Key> {
     entries(dir).filter_map(|path| {
@@ -60,8 +105,9 @@ fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-fn complain(outcome: Result<()>) {
-    if let Err(error) = outcome {
+fn complain(outcome: Result<()>) -> Option<()> {
+    let failed = |error: &Error| {
         tracing::warn!("cannot put in order what a crash left: {}", error.chain());
-    }
+    };
+    outcome.inspect_err(failed).ok()
 }

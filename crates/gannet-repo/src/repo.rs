@@ -29,6 +29,7 @@ use crate::scribe::Scribe;
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
 use crate::step::Step;
+use crate::trace::Trace;
 use crate::work_tree;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
@@ -54,15 +55,16 @@ impl Repo {
     /// Opens the repository at `path`: a bare one, or the top of a work tree. Blocks.
     ///
     /// Puts that a crash ended are made resumable, and what they had recorded already will be
-    /// committed.
+    /// committed. Where a crash came between a change and its record, it is recorded now.
     ///
     /// # Errors
     /// When there is no usable repository, and why.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let current = Arc::new(Current::open(path, &*clock)?);
         let site = current.known();
+        let mut doubtful = Vec::new();
         if site.check_writable().is_ok() {
-            recovery::recover(&site, clock.wall());
+            doubtful = recovery::recover(&site, &*clock);
         }
         let blocking = Blocking::new(BLOCKING_MAX);
         let inner = Inner {
@@ -73,6 +75,7 @@ impl Repo {
             keyring: Arc::default(),
             vouched: Vouched::default(),
         };
+        inner.scribe.doubt(&doubtful);
         if !Journal::new(site.settings(), false).list()?.is_empty() {
             inner.scribe.commit_leftovers();
         }
@@ -136,18 +139,28 @@ impl Repo {
         let permission = self
             .with_site(move |inner, site| inner.permit_removal(site, &wanted, deadline))
             .await?;
-        let lock = match permission {
+        let (lock, trace) = match permission {
             Permission::Absent => return Ok(Removal::done()),
             Permission::Refused => return Ok(Removal::refused()),
-            Permission::Granted(lock) => lock,
+            Permission::Granted(lock, trace) => (lock, trace),
         };
         let (repo, key) = (self.clone(), key.clone());
         Self::to_the_end(async move {
             let outcome = repo.remove_now(&key, lock).await;
+            repo.put_away(trace).await?;
             drop(turn);
             outcome
         })
         .await
+    }
+
+    /// Drops what has files on the disk.
+    async fn put_away(&self, held: impl Send + 'static) -> Result<()> {
+        let put_away = move || {
+            drop(held);
+            Ok(())
+        };
+        self.inner.blocking.run(put_away).await
     }
 
     /// Removes content. That it is gone is recorded before it is: a crash in between leaves a
@@ -166,7 +179,8 @@ impl Repo {
 enum Permission {
     Absent,
     Refused,
-    Granted(RemovalLock),
+    /// Also what tells after a crash that the location log may be wrong.
+    Granted(RemovalLock, Option<Trace>),
 }
 
 impl Inner {
@@ -233,7 +247,7 @@ impl Inner {
         // Once is enough: as long as this lock is held, nobody can count on the content.
         match deadline {
             Some(deadline) if !in_time(self.clock.boot(), deadline) => Ok(Permission::Refused),
-            _ => Ok(Permission::Granted(lock)),
+            _ => Ok(Permission::Granted(lock, Trace::begin(site, key))),
         }
     }
 }
@@ -373,12 +387,14 @@ impl Annex for Repo {
         let (repo, key) = (self.clone(), key.clone());
         Self::to_the_end(async move {
             let stored = key.clone();
-            repo.go_on(move |inner, site| {
-                verified.move_in()?;
-                if inner.is_shown(site, &stored)? { Ok(()) } else { Err(busy(&stored)) }
-            })
-            .await?;
-            repo.inner.scribe.record(&key, Claim::AsFound).await?;
+            let moved = move |inner: &Inner, site: &Site| {
+                let transfer = verified.move_in()?;
+                if inner.is_shown(site, &stored)? { Ok(transfer) } else { Err(busy(&stored)) }
+            };
+            let transfer = repo.go_on(moved).await?;
+            let recorded = repo.inner.scribe.record(&key, Claim::AsFound).await;
+            repo.put_away(transfer).await?;
+            recorded?;
             drop(turn);
             Ok(Stored::default())
         })

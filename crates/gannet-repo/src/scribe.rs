@@ -120,6 +120,12 @@ impl Scribe {
         self.desk.commit_soon();
     }
 
+    /// Compares these keys with the disk later: the log may be wrong about them.
+    pub(crate) fn doubt(&self, keys: &[Key]) {
+        self.desk.note(keys);
+        self.desk.compare_later();
+    }
+
     /// Commits at once, and lets go of the git repository.
     ///
     /// # Errors

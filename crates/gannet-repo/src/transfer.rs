@@ -2,16 +2,14 @@
 //! running transfers will need (repository §5.1 to §5.4).
 
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gannet_core::{AssociatedFile, Error, Key, Result, Uuid, WallTime};
 
 use crate::durable::remove_if_exists;
-use crate::lockfile::{self, Acquire, LockFile, Sharing};
+use crate::lockfile::{self, LockFile, Sharing};
 use crate::objects::{file_name, prefixed_name};
-use crate::permissions::make_dirs;
 use crate::site::Site;
 use crate::step::{self, Step};
 
@@ -66,7 +64,7 @@ impl TransferLock {
         // The second lock is for processes too old to know the first.
         for dir in [&downloads.join("lck"), &ours] {
             let path = dir.join(&lock_name);
-            let held = lock_current(site, &path)?.ok_or_else(|| busy(key))?;
+            let held = LockFile::of_deletable(&path, site.settings())?.ok_or_else(|| busy(key))?;
             lock.locks.push((path, held));
         }
         lock.note(0);
@@ -168,30 +166,9 @@ fn bytes_done(info: &Path) -> u64 {
     std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// Takes an exclusive lock on a lock file that others may delete at any moment.
-fn lock_current(site: &Site, path: &Path) -> Result<Option<LockFile>> {
-    let settings = site.settings();
-    for _ in 0..TRIES_MAX {
-        match LockFile::open(path, Sharing::Exclusive, Acquire::Try, settings) {
-            Ok(Some(lock)) if lock.is_sane() => return Ok(Some(lock)),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let dir = path.parent().unwrap_or(path);
-                make_dirs(dir, settings)
-                    .map_err(|error| Error::disk("make the directory", dir, error))?;
-            }
-            Err(error) => return Err(Error::disk("lock", path, error)),
-        }
-    }
-    Ok(None)
-}
-
 fn busy(key: &Key) -> Error {
     Error::Busy { key: key.clone(), why: "it is being transferred already" }
 }
 
 /// Least progress in bytes that is noted.
 const STEP_BYTES_MIN: u64 = 100 * 1024;
-/// How often a lock file that was removed under our hands is opened anew.
-const TRIES_MAX: u32 = 20;

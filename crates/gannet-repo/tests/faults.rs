@@ -143,7 +143,7 @@ impl Operation {
             }
             return self.ask_git_annex(dir, nth, context);
         }
-        examine(self, dir, context);
+        examine(self, dir, false, context);
         settle(self, dir, context);
         self.ask_git_annex(dir, nth, context);
     }

@@ -15,8 +15,9 @@ use crate::arriving::{self, private_dir};
 use crate::durable::remove_if_exists;
 use crate::lockfile::{self, Acquire, LockFile, Sharing};
 use crate::objects::{file_name, prefixed_name};
-use crate::recovery::interrupted;
+use crate::recovery::{interrupted, recover_removal, removals};
 use crate::step::{self, Step};
+use crate::trace;
 use crate::transfer::TransferLock;
 
 mod git_locks;
@@ -27,6 +28,9 @@ pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
     let annex = site.annex();
     for (from, key) in interrupted(&site) {
         patrol.look(Receiving { from, key })?;
+    }
+    for key in removals(&site) {
+        patrol.look(Removing { key })?;
     }
     for entry in entries(&annex.join("tmp"))? {
         match Key::from_file_name(entry.file_name().as_bytes()) {
@@ -96,6 +100,27 @@ impl Subject for Receiving {
         arriving::recover(site, &self.key, &lock)?;
         drop(lock);
         Ok(Mending::Done)
+    }
+}
+
+/// The trace of a removal that is running, or was ended by a crash.
+struct Removing {
+    key: Key,
+}
+
+impl Subject for Removing {
+    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+        let path = trace::place(&ground.site, &self.key);
+        if is_held(&path)? || !path.exists() {
+            return Ok(Vec::new());
+        }
+        let detail = "a removal was ended in its middle";
+        Ok(vec![Finding::new(Problem::StaleTransfer, path, Some(&self.key), detail)])
+    }
+
+    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+        let Ground { site, git, clock, .. } = ground;
+        recover_removal(site, git, &**clock, &self.key).map(|()| Mending::Done)
     }
 }
 

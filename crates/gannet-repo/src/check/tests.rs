@@ -9,6 +9,7 @@ use gannet_core::{Annex, Asker, AssociatedFile, Mode};
 use gannet_testkit::{Sample, TestClock};
 
 use super::*;
+use crate::journal::Change;
 use crate::{InitOptions, Repo, create};
 
 /// A repository with one object.
@@ -278,6 +279,22 @@ async fn what_transfers_left() {
     scene.expect_mended(&expected);
     assert_eq!(fs::read(scene.annex("tmp").join(name)).unwrap(), b"partial");
     assert!(!scene.annex("tmp").join(scene.name()).exists());
+}
+
+#[tokio::test]
+async fn what_a_removal_left() {
+    let scene = Scene::new("").await;
+    let site = Current::look(&scene.path).unwrap().known();
+    let claim = Claim::Is(crate::logs::location::Status::Missing);
+    let git = Git::new(site.settings().place.clone());
+    let key = &scene.sample.key;
+    journal::record_own(site.settings(), &git, &*scene.clock, key, claim).unwrap();
+    let running = crate::trace::Trace::take(&site, key).unwrap().unwrap();
+    scene.expect_found(&[Problem::Unrecorded]);
+    drop(running);
+    scene.plant(&crate::trace::place(&site, key), "");
+    scene.expect_mended(&[Problem::Unrecorded, Problem::StaleTransfer]);
+    assert_eq!(status(&scene), Some(crate::logs::location::Status::Present));
 }
 
 #[tokio::test]
