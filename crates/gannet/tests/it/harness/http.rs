@@ -189,22 +189,26 @@ impl Connection {
     /// # Errors
     /// When nobody listens there, or not any more.
     pub(crate) fn try_tcp(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE))?;
-        stream.set_write_timeout(Some(SILENCE))?;
-        Ok(Self { stream: Stream::Tcp(stream), unread: Vec::new() })
+        Self::over(TcpStream::connect(address)?)
     }
 
     /// Connects to an address, and lets the system hold back hardly anything that was not read.
     #[track_caller]
     pub(crate) fn narrow(address: SocketAddr) -> Self {
-        let connection = Self::tcp(address);
-        if let Stream::Tcp(stream) = &connection.stream {
-            let socket = socket2::SockRef::from(stream);
-            socket.set_recv_buffer_size(NARROW).expect("make the buffer small");
-        }
-        connection
+        // Made small later, after a large window was announced, the window would stay shut for up
+        // to a minute at a time: Linux then only looks now and then whether it has opened.
+        let kind = (socket2::Domain::for_address(address), socket2::Type::STREAM);
+        let socket = socket2::Socket::new(kind.0, kind.1, None).expect("a socket");
+        socket.set_recv_buffer_size(NARROW).expect("make the buffer small");
+        socket.connect(&address.into()).expect("connect");
+        Self::over(socket.into()).expect("limit silence")
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        stream.set_write_timeout(Some(SILENCE))?;
+        Ok(Self { stream: Stream::Tcp(stream), unread: Vec::new() })
     }
 
     /// Connects to a socket file.

@@ -18,7 +18,7 @@ fn normal_requests_are_answered_beside_more_slow_transfers_than_any_limit() {
     let options = ["--wideopen", "--jobs", "4", "--cpus", "2"];
     let server = Gannet::serve(&world, &[&[text(repo.path())], &options[..]].concat());
     let mut chance = Seeded::new(21);
-    let large = Thing::new(&mut chance, 2_000_000..2_000_001);
+    let large = Thing::new(&mut chance, LARGE..LARGE + 1);
     assert_eq!(server.send(&large.put()).member("stored"), true);
     let before = server.descriptors();
 
@@ -117,6 +117,8 @@ fn ask_everything(to: &mut Connection, chance: &mut Seeded, large: &Thing) -> Ve
     waits
 }
 
+/// More than twice what a slow reader takes in the long run.
+const LARGE: u64 = 4_000_000;
 /// Together more than the 512 threads that a runtime has for blocking work, by default.
 const SLOW_GETS: usize = 350;
 const SLOW_PUTS: usize = 250;
