@@ -9,6 +9,7 @@ pub mod content;
 pub mod dropping;
 pub mod error;
 pub mod key;
+pub mod ledger;
 pub mod lock;
 pub mod place;
 pub mod time;
@@ -18,6 +19,7 @@ pub use annex::{Annex, Asker, AssociatedFile, Mode, PutOffset, Removal, Span, St
 pub use content::{Content, Piece, Verdict};
 pub use error::{Error, Result};
 pub use key::Key;
+pub use ledger::{Book, Facts, Ledger, Trust};
 pub use lock::{Held, Lock};
 pub use time::{Clock, Timestamp, WallTime};
 pub use uuid::{ClusterUuid, Uuid};
