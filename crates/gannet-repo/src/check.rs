@@ -9,6 +9,7 @@
 //! are walked one after the other, each level of them holds one listing at a time, and what looks
 //! wrong is gathered up to [`SUSPECTS_MAX`] before it is looked at again, reported and forgotten.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ mod journal_files;
 mod locations;
 mod modes;
 mod object;
+mod proof;
+mod scrub;
 mod strays;
 #[cfg(test)]
 mod tests;
@@ -36,15 +39,19 @@ pub use finding::{Finding, Outcome, Problem};
 /// What a check shall do besides looking.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckOptions {
-    /// Mend what is safe to mend. Without this nothing in the repository changes.
+    /// Mend what is safe to mend. Without this nothing in the repository changes, except what a
+    /// scrub notes of how far it is.
     pub repair: bool,
+    /// Read all content as well, and compare it with what its keys promise. Goes on where an
+    /// earlier one was stopped.
+    pub scrub: bool,
     /// How long others have to finish what looks wrong in its middle.
     pub grace: Duration,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self { repair: false, grace: Duration::from_millis(700) }
+        Self { repair: false, scrub: false, grace: Duration::from_millis(700) }
     }
 }
 
@@ -59,19 +66,28 @@ pub struct Progress {
     pub found: u64,
     /// How much of that was mended.
     pub mended: u64,
+    /// Bytes of content that the scrub has read.
+    pub bytes: u64,
+    /// How much of all content the scrub has behind it, in ten thousandths; also what earlier ones
+    /// have read before they were stopped.
+    pub part: u32,
+    /// Whether the listener stopped the check before its end.
+    pub stopped: bool,
 }
 
-/// What a check tells while it is at it.
+/// What a check tells while it is at it. As long as the listener does not return, it waits; so may
+/// be seen to it that a scrub leaves some of the disk to others.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// Something is wrong, or was.
     Found(&'a Finding),
-    /// It has come this far. Told often.
+    /// It has come this far. Told often: after each object, and in the middle of large ones.
     At(Progress),
 }
 
 /// Checks the repository at `path`, telling `hear` what it finds. Blocks, for as long as it takes
-/// to look at every object. Safe while servers and git-annex are at work in the repository.
+/// to look at every object. Safe while servers and git-annex are at work in the repository. Stops soon,
+/// and where a scrub can go on later, when `hear` says so.
 ///
 /// # Errors
 /// When the repository cannot be used or its branch not be read, or when it is to be mended and its
@@ -80,7 +96,7 @@ pub fn check(
     path: &Path,
     clock: Arc<dyn Clock>,
     options: CheckOptions,
-    hear: &mut dyn FnMut(Event<'_>),
+    hear: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Progress, OpenError> {
     let current = Current::look(path)?;
     let site = current.known();
@@ -98,6 +114,9 @@ pub fn check(
     walk::patrol(&mut patrol)?;
     locations::patrol(&mut patrol)?;
     patrol.settle()?;
+    if options.scrub && !patrol.stopped() {
+        scrub::patrol(&mut patrol)?;
+    }
     Ok(patrol.progress)
 }
 
@@ -136,7 +155,7 @@ enum Mending {
 struct Patrol<'a> {
     ground: Ground,
     options: CheckOptions,
-    hear: &'a mut dyn FnMut(Event<'_>),
+    hear: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     progress: Progress,
     suspects: Vec<Box<dyn Subject>>,
 }
@@ -144,11 +163,16 @@ struct Patrol<'a> {
 impl Patrol<'_> {
     /// Looks at a subject, and remembers it if something looks wrong.
     fn look(&mut self, subject: impl Subject + 'static) -> Result<()> {
-        if findings(&subject, &self.ground).is_empty() {
+        if self.stopped() || findings(&subject, &self.ground).is_empty() {
             return Ok(());
         }
-        self.suspects.push(Box::new(subject));
+        self.suspect(subject);
         if self.suspects.len() >= SUSPECTS_MAX { self.settle() } else { Ok(()) }
+    }
+
+    /// Remembers a subject that looked wrong.
+    fn suspect(&mut self, subject: impl Subject + 'static) {
+        self.suspects.push(Box::new(subject));
     }
 
     /// Looks at the suspects again, reports what is wrong with them, and mends it if it may.
@@ -170,7 +194,8 @@ impl Patrol<'_> {
                 }
                 self.progress.found += 1;
                 self.progress.mended += u64::from(finding.outcome == Outcome::Mended);
-                (self.hear)(Event::Found(&finding));
+                let heard = (self.hear)(Event::Found(&finding));
+                self.progress.stopped |= heard.is_break();
             }
         }
         if self.progress.mended > mended_before {
@@ -182,7 +207,25 @@ impl Patrol<'_> {
     }
 
     fn tell(&mut self) {
-        (self.hear)(Event::At(self.progress));
+        self.while_telling(|_, read| read(0));
+    }
+
+    /// Does something that tells how many bytes it has read, and whether to go on is the answer.
+    fn while_telling<T>(
+        &mut self,
+        work: impl FnOnce(&Ground, &mut dyn FnMut(usize) -> bool) -> T,
+    ) -> T {
+        let Self { ground, hear, progress, .. } = self;
+        work(ground, &mut |bytes| {
+            progress.bytes += bytes as u64;
+            progress.stopped |= hear(Event::At(*progress)).is_break();
+            !progress.stopped
+        })
+    }
+
+    /// Whether the listener wants no more.
+    fn stopped(&self) -> bool {
+        self.progress.stopped
     }
 }
 

@@ -39,6 +39,6 @@ mod work_tree;
 pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
 pub use init::{InitOptions, create};
 pub use repo::Repo;
-pub use settings::{Identity, OpenError, identify, peek};
+pub use settings::{Identity, OpenError, identify, peek, read_size};
 #[cfg(feature = "crash-points")]
 pub use step::{CRASH_POINTS, faults};

@@ -280,4 +280,11 @@ pub fn identify(path: &Path) -> Result<Identity, OpenError> {
     })
 }
 
+/// Reads a size as git-annex spells them, in bytes: `100 MB`, `0.5gb`, `1 KiB`, `20 kilobytes`. `None`:
+/// it is none.
+#[must_use]
+pub fn read_size(text: &str) -> Option<u64> {
+    values::size(text)
+}
+
 const DISK_RESERVE_BYTES: u64 = 100_000_000;

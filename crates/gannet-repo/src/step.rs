@@ -42,7 +42,7 @@ steps! {
     MoveInObject SyncObjectDir RemoveLeftover RemoveWorkDir
     // Content at rest.
     RemoveObject SetAside SyncRemoval PruneDir RemoveLock RemoveRetention WriteRetention SyncRetention
-    RemoveTrace
+    RemoveTrace KeepPlace ForgetPlace
     // Unlocked files in the work tree.
     CreateShown WriteShown SyncShown LinkShown KeepMode KeepTime NameToErase NoteRestage
     ReplaceInTree LearnFiles ForgetFiles

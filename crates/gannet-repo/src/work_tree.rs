@@ -46,6 +46,17 @@ pub(crate) fn hide(site: &Site, key: &Key) {
 /// Tells whether the object of `key`, which may have been written to, looks like none of the files
 /// that are known to have had its content. Where nothing is known, nothing is denied.
 pub(crate) fn denies(settings: &Settings, key: &Key, object: &Metadata) -> bool {
+    testimony(settings, key, object) == Some(false)
+}
+
+/// Tells whether the object of `key` looks like one of the files that are known to have had its
+/// content. Where nothing is known, nothing is affirmed.
+pub(crate) fn affirms(settings: &Settings, key: &Key, object: &Metadata) -> bool {
+    testimony(settings, key, object) == Some(true)
+}
+
+/// Whether the object looks like a file that is known; `None` if none is.
+fn testimony(settings: &Settings, key: &Key, object: &Metadata) -> Option<bool> {
     let known = KeysDb::open(settings).and_then(|db| match db {
         Some(db) => db.known(key),
         None => Ok(Vec::new()),
@@ -55,7 +66,8 @@ pub(crate) fn denies(settings: &Settings, key: &Key, object: &Metadata) -> bool 
         Vec::new()
     });
     let (found, trust) = (InodeCache::of(object), Trust::in_inodes_of(settings));
-    !known.is_empty() && !known.iter().any(|known| known.matches(&found, trust))
+    let matching = known.iter().any(|known| known.matches(&found, trust));
+    (!known.is_empty()).then_some(matching)
 }
 
 /// What the keys database knows of one key.

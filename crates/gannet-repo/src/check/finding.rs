@@ -56,6 +56,8 @@ problems! {
     Missing = "missing",
     /// Content does not have the size that its key tells.
     WrongSize = "wrong-size",
+    /// Content is not what its key promises.
+    Damaged = "damaged",
     /// An object is in a directory where nobody looks for it.
     Misplaced = "misplaced",
     /// Something in the directories of objects is neither an object nor guards one.

@@ -1,6 +1,7 @@
 //! The directory of an object, and what should be in it and be known of it.
 
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,14 @@ use gannet_core::{AssociatedFile, Error, Key, Result};
 
 use super::finding::{Finding, Problem};
 use super::modes::differing;
+use super::proof::{Shown, is_right, judge};
 use super::walk::{NOBODY_KNOWS, NOT_AN_OBJECT, entries};
 use super::{Ground, Mending, Subject};
 use crate::journal::{Claim, recorded};
 use crate::locks::{RemovalLock, SharedLock, Unused, being_removed, guards, remove_unused, unused};
 use crate::logs::location::Status;
 use crate::moments::Now;
-use crate::objects::{Object, Vouched, file_name, hashes_right, sync_dir};
+use crate::objects::{Object, Vouched, file_name, sync_dir};
 use crate::permissions::{
     freeze_dir, frozen_dir, frozen_object, make_dirs, protect_object, with_thawed_dir,
 };
@@ -32,19 +34,19 @@ impl KeyDir {
     pub(super) fn at(dir: PathBuf) -> Self {
         Self { dir }
     }
+}
 
-    /// The key that the directory is named after.
-    fn key(&self) -> Option<Key> {
-        let name = self.dir.file_name()?;
-        let key = Key::from_file_name(std::os::unix::ffi::OsStrExt::as_bytes(name)).ok()?;
-        (file_name(&key) == name).then_some(key)
-    }
+/// The key that the directory of an object is named after.
+pub(super) fn key_of_dir(dir: &Path) -> Option<Key> {
+    let name = dir.file_name()?;
+    let key = Key::from_file_name(name.as_bytes()).ok()?;
+    (file_name(&key) == name).then_some(key)
 }
 
 impl Subject for KeyDir {
     fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
         let (site, settings) = (&ground.site, ground.site.settings());
-        let Some(key) = self.key() else {
+        let Some(key) = key_of_dir(&self.dir) else {
             let there = self.dir.exists();
             let finding =
                 || Finding::new(Problem::Foreign, &self.dir, None, "not named after a key");
@@ -79,7 +81,7 @@ impl Subject for KeyDir {
     }
 
     fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
-        let Some(key) = self.key() else { return Ok(Mending::Left(NOBODY_KNOWS)) };
+        let Some(key) = key_of_dir(&self.dir) else { return Ok(Mending::Left(NOBODY_KNOWS)) };
         let object = Object::in_dir(&self.dir);
         match finding.problem {
             Problem::StaleLock | Problem::StaleRetention => {
@@ -171,8 +173,10 @@ pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<M
             "there is another object of this key: look which of the two is needed",
         ));
     }
-    if is_right(key, object)? {
-        return Ok(Mending::Done); // somebody replaced it just now
+    match judge(ground, key, object, &mut |_| true)? {
+        Shown::Wrong => {}
+        Shown::Right => return Ok(Mending::Done), // somebody replaced it just now
+        Shown::Nothing => return Ok(Mending::Left("it is being changed: look again later")),
     }
     ground.record(key, Claim::Is(Status::Missing))?;
     let bad = site.annex().join("bad");
@@ -214,7 +218,7 @@ fn move_into_place(ground: &Ground, key: &Key, stray: &Object) -> Result<Mending
     let place = site.locate(key)?;
     let from = stray.path();
     if place.metadata()?.is_some() {
-        if !is_right(key, &place)? {
+        if !is_right(ground, key, &place)? {
             return Ok(Mending::Left(
                 "what is in its place is wrong: look which of the two is needed",
             ));
@@ -223,7 +227,7 @@ fn move_into_place(ground: &Ground, key: &Key, stray: &Object) -> Result<Mending
             crate::durable::remove_if_exists(Step::RemoveObject, from)
         })?;
     } else {
-        if !is_right(key, stray)? {
+        if !is_right(ground, key, stray)? {
             return Ok(Mending::Left(
                 "it is not what its key promises: delete it if it is not needed",
             ));
@@ -243,13 +247,4 @@ fn move_into_place(ground: &Ground, key: &Key, stray: &Object) -> Result<Mending
     transfer.succeeded();
     drop(transfer);
     record_presence(ground, key)
-}
-
-fn is_right(key: &Key, object: &Object) -> Result<bool> {
-    let Some(mut file) = object.open()? else { return Ok(false) };
-    hashes_right(key, &mut file).map_err(|error| unread(object.path(), error))
-}
-
-fn unread(path: &Path, error: std::io::Error) -> Error {
-    Error::disk("read", path, error)
 }

@@ -10,7 +10,10 @@ use gannet_testkit::{Sample, TestClock};
 
 use super::*;
 use crate::journal::Change;
+use crate::logs::location::Status;
 use crate::{InitOptions, Repo, create};
+
+mod scrub;
 
 /// A repository with one object.
 struct Scene {
@@ -67,11 +70,12 @@ impl Scene {
 
     fn check(&self, repair: bool) -> Vec<Finding> {
         let mut found = Vec::new();
-        let options = CheckOptions { repair, grace: Duration::ZERO };
+        let options = CheckOptions { repair, scrub: false, grace: Duration::ZERO };
         check(&self.path, self.clock.clone(), options, &mut |event| {
             if let Event::Found(finding) = event {
                 found.push(finding.clone());
             }
+            ControlFlow::Continue(())
         })
         .unwrap();
         found
@@ -116,7 +120,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn status(scene: &Scene) -> Option<crate::logs::location::Status> {
+fn status(scene: &Scene) -> Option<Status> {
     let site = Current::look(&scene.path).unwrap().known();
     let session = Git::new(site.settings().place.clone()).session().unwrap();
     journal::recorded(site.settings(), &session, &scene.sample.key, site.uuid()).unwrap()
@@ -138,11 +142,11 @@ async fn content_that_is_not_recorded() {
     let scene = Scene::new("").await;
     let site = Current::look(&scene.path).unwrap().known();
     let git = Git::new(site.settings().place.clone());
-    let claim = Claim::Is(crate::logs::location::Status::Missing);
+    let claim = Claim::Is(Status::Missing);
     let change = Change { key: scene.sample.key.clone(), uuid: site.uuid().clone(), claim };
     journal::record(site.settings(), &git, &*scene.clock, &[change]).unwrap();
     scene.expect_mended(&[Problem::Unrecorded]);
-    assert_eq!(status(&scene), Some(crate::logs::location::Status::Present));
+    assert_eq!(status(&scene), Some(Status::Present));
     assert!(fs::read_dir(scene.annex("journal")).unwrap().next().is_none(), "not committed");
 }
 
@@ -151,7 +155,7 @@ async fn what_is_recorded_but_lost() {
     let scene = Scene::new("").await;
     fs::remove_dir_all(scene.object.parent().unwrap()).unwrap();
     scene.expect_mended(&[Problem::Missing]);
-    assert_eq!(status(&scene), Some(crate::logs::location::Status::Missing));
+    assert_eq!(status(&scene), Some(Status::Missing));
 }
 
 #[tokio::test]
@@ -162,7 +166,7 @@ async fn content_of_the_wrong_size() {
     set_mode(&scene.object, 0o444);
     scene.expect_mended(&[Problem::WrongSize]);
     assert_eq!(fs::read(scene.annex("bad").join(scene.name())).unwrap(), b"short");
-    assert_eq!(status(&scene), Some(crate::logs::location::Status::Missing));
+    assert_eq!(status(&scene), Some(Status::Missing));
 }
 
 #[tokio::test]
@@ -285,7 +289,7 @@ async fn what_transfers_left() {
 async fn what_a_removal_left() {
     let scene = Scene::new("").await;
     let site = Current::look(&scene.path).unwrap().known();
-    let claim = Claim::Is(crate::logs::location::Status::Missing);
+    let claim = Claim::Is(Status::Missing);
     let git = Git::new(site.settings().place.clone());
     let key = &scene.sample.key;
     journal::record_own(site.settings(), &git, &*scene.clock, key, claim).unwrap();
@@ -294,7 +298,7 @@ async fn what_a_removal_left() {
     drop(running);
     scene.plant(&crate::trace::place(&site, key), "");
     scene.expect_mended(&[Problem::Unrecorded, Problem::StaleTransfer]);
-    assert_eq!(status(&scene), Some(crate::logs::location::Status::Present));
+    assert_eq!(status(&scene), Some(Status::Present));
 }
 
 #[tokio::test]
@@ -338,7 +342,7 @@ async fn files_of_the_journal() {
     scene.expect_mended(&[Problem::Unrecorded, Problem::Journal]);
     scene.plant(&scene.annex("journal").join(&name), "\0\0\0\0");
     scene.expect_mended(&[Problem::Unrecorded, Problem::Journal]);
-    assert_eq!(status(&scene), Some(crate::logs::location::Status::Present));
+    assert_eq!(status(&scene), Some(Status::Present));
     scene.plant(&scene.annex("journal/_"), "whatever");
     scene.expect_left(Problem::Journal);
 }

@@ -12,16 +12,21 @@ use super::finding::{Finding, Problem};
 use super::modes::Shared;
 use super::object::KeyDir;
 use super::{Ground, Mending, Patrol, Subject};
+use crate::settings::Settings;
 
 /// Looks at every object, and at what lies between them.
 pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
     let settings = patrol.ground.site.settings();
-    let levels = match settings.object_levels {
+    let (objects, levels) = (settings.annex.join("objects"), levels(settings));
+    below(patrol, &objects, levels)
+}
+
+/// How many hash directories are above that of an object.
+pub(super) fn levels(settings: &Settings) -> u32 {
+    match settings.object_levels {
         Levels::One => 1,
         Levels::Two => 2,
-    };
-    let objects = settings.annex.join("objects");
-    below(patrol, &objects, levels)
+    }
 }
 
 /// Lists a directory, sorted by name. What vanished meanwhile has no entries.
@@ -43,6 +48,9 @@ fn below(patrol: &mut Patrol<'_>, dir: &Path, levels: u32) -> Result<()> {
         Err(error) => return patrol.look(Unlisted { dir: dir.to_owned(), error }),
     };
     for entry in listed {
+        if patrol.stopped() {
+            return Ok(());
+        }
         let path = entry.path();
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let is_hash_dir = levels > 0 && !named_like_a_key(&path);
@@ -62,7 +70,8 @@ fn below(patrol: &mut Patrol<'_>, dir: &Path, levels: u32) -> Result<()> {
     Ok(())
 }
 
-fn named_like_a_key(path: &Path) -> bool {
+/// Tells the directory of an object from one that is named by a hash.
+pub(super) fn named_like_a_key(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     name.windows(2).any(|two| two == b"--")
 }

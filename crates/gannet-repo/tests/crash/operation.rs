@@ -1,6 +1,7 @@
 //! What is done to a repository, from its preparation to the moment when it is acknowledged.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,20 +159,22 @@ impl Operation {
             }
             Mend => runtime().block_on(async {
                 let repo = open(dir);
-                let bad = Sample::secure(9, 11);
-                for sample in [&sample, &bad] {
+                // Of the wrong size, and damaged.
+                let bad = [Sample::secure(9, 11), Sample::secure(9, 10)];
+                for sample in bad.iter().chain([&sample]) {
                     let content = sample.content(0);
                     repo.put(&anybody(), &sample.key, &no_file(), content).await.unwrap();
                 }
                 repo.flush().await.unwrap();
-                let name = bad.key.file_name();
-                let objects = super::examine::objects(self, dir);
-                let ours = |object: &PathBuf| object.file_name().unwrap().as_bytes() == name;
-                let object = objects.into_iter().find(ours).unwrap();
-                let mode = object.metadata().unwrap().permissions();
-                fs::remove_file(&object).unwrap();
-                fs::write(&object, "ten bytes.").unwrap();
-                fs::set_permissions(&object, mode).unwrap();
+                for object in super::examine::objects(self, dir) {
+                    let name = object.file_name().unwrap().as_bytes();
+                    if bad.iter().any(|bad| bad.key.file_name() == name) {
+                        let mode = object.metadata().unwrap().permissions();
+                        fs::remove_file(&object).unwrap();
+                        fs::write(&object, "ten bytes.").unwrap();
+                        fs::set_permissions(&object, mode).unwrap();
+                    }
+                }
             }),
             _ if self.removes() || self.locks() => runtime().block_on(async {
                 let repo = open(dir);
@@ -289,12 +292,13 @@ pub(crate) fn mend(dir: &Path) {
 
 /// The same, as far as it can be mended.
 pub(crate) fn try_to_mend(dir: &Path) -> Result<Vec<Finding>, OpenError> {
-    let options = CheckOptions { repair: true, grace: Duration::ZERO };
+    let options = CheckOptions { repair: true, scrub: true, grace: Duration::ZERO };
     let mut found = Vec::new();
     check(&dir.join("repo"), TestClock::new(), options, &mut |event| {
         if let Event::Found(finding) = event {
             found.push(finding.clone());
         }
+        ControlFlow::Continue(())
     })?;
     Ok(found)
 }

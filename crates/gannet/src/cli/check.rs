@@ -1,26 +1,47 @@
 //! `gannet check`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 use gannet_repo::{CheckOptions, Event, Finding, Outcome, Progress};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::Failure;
 use crate::clock::SystemClock;
 
+mod interrupt;
+mod pace;
+
+use interrupt::Interrupt;
+use pace::Pace;
+
 /// What `gannet check` is told.
 #[derive(Debug, Args)]
-#[command(after_help = EXPLANATION)]
+#[command(after_long_help = EXPLANATION, after_help = "`--help` tells what can be found.")]
 pub(crate) struct Check {
     /// The repository.
     #[arg(value_name = "REPO")]
     path: PathBuf,
-    /// Mend what is safe to mend. Without this nothing in the repository is changed.
+    /// Mend what is safe to mend.
+    ///
+    /// Without this nothing in the repository is changed, except that a scrub notes how far it is.
     #[arg(long)]
     repair: bool,
+    /// Read all content as well, and compare it with the hashes that keys are named after.
+    ///
+    /// Stopped by a signal, or killed, it goes on next time where it was. How far it is is noted in
+    /// the annex directory, in `gannet.scrub`; without that file it begins at the beginning, and at
+    /// the end the file is deleted.
+    #[arg(long)]
+    scrub: bool,
+    /// Read no more than this in a second: `10MB`, `500 kib`, as in `annex.bwlimit`.
+    #[arg(long, value_name = "RATE", requires = "scrub", value_parser = rate)]
+    bwlimit: Option<NonZeroU64>,
     /// Print findings as JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -29,70 +50,95 @@ pub(crate) struct Check {
 impl Check {
     /// Checks, and prints what is wrong.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let options = CheckOptions { repair: self.repair, ..CheckOptions::default() };
-        let mut report = Report::new(self.json);
-        let checked = gannet_repo::check(
-            &self.path,
-            Arc::new(SystemClock),
-            options,
-            &mut |event| match event {
-                Event::Found(finding) => report.print(finding),
-                Event::At(progress) => report.show(progress),
-            },
-        );
         let cannot = || format!("cannot check `{}`", self.path.display());
+        let interrupt =
+            Interrupt::listen().map_err(|error| Failure::doing("signals", &error).grave())?;
+        let (repair, scrub) = (self.repair, self.scrub);
+        let options = CheckOptions { repair, scrub, ..CheckOptions::default() };
+        let mut report = Report::new(self.json, scrub);
+        let mut pace = self.bwlimit.map(Pace::new);
+        let clock = Arc::new(SystemClock);
+        let checked = gannet_repo::check(&self.path, clock, options, &mut |event| {
+            match event {
+                Event::Found(finding) => report.print(finding),
+                Event::At(progress) => {
+                    report.show(progress);
+                    if let Some(pace) = &mut pace {
+                        pace.wait(progress.bytes, &interrupt);
+                    }
+                }
+            }
+            match interrupt.came() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
         let progress = checked.map_err(|error| Failure::doing(cannot(), &error).grave())?;
         report.finish(progress).map_err(|error| Failure::doing(cannot(), &error).grave())?;
+        if progress.stopped {
+            return Err(Failure::Unknown("stopped before all was checked".to_owned()));
+        }
         Ok(if progress.found == progress.mended { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Reads bytes per second.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let bytes = gannet_repo::read_size(text).and_then(NonZeroU64::new);
+    bytes.ok_or_else(|| "not a number of bytes, such as 10MB or 500kib".to_owned())
 }
 
 /// Findings on standard output, progress on standard error if that is a terminal.
 struct Report {
     json: bool,
-    terminal: bool,
-    shown: u64,
+    scrub: bool,
+    bar: ProgressBar,
     failed: Option<std::io::Error>,
 }
 
 impl Report {
-    fn new(json: bool) -> Self {
-        Self { json, terminal: std::io::stderr().is_terminal(), shown: 0, failed: None }
+    fn new(json: bool, scrub: bool) -> Self {
+        // Draws nothing unless it is on a terminal.
+        let bar = ProgressBar::new(if scrub { WHOLE } else { 0 });
+        let template = if scrub { "{wide_bar} {percent}% {msg}" } else { "{msg}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { json, scrub, bar, failed: None }
     }
 
     fn print(&mut self, finding: &Finding) {
-        self.clear();
         let line = if self.json { as_json(finding) } else { as_text(finding) };
-        if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        if let Err(error) = self.bar.suspend(|| writeln!(std::io::stdout(), "{line}")) {
             self.failed.get_or_insert(error);
         }
     }
 
-    fn show(&mut self, progress: Progress) {
-        let done = progress.objects + progress.logs;
-        if self.terminal && done >= self.shown + SHOWN_EVERY {
-            self.shown = done;
-            let Progress { objects, logs, found, .. } = progress;
-            eprint!("\r\x1b[K{objects} objects, {logs} logs, {found} found");
+    fn show(&self, progress: Progress) {
+        if self.bar.is_hidden() {
+            return;
         }
-    }
-
-    fn clear(&self) {
-        if self.terminal && self.shown > 0 {
-            eprint!("\r\x1b[K");
+        let Progress { objects, logs, found, bytes, part, .. } = progress;
+        if bytes == 0 {
+            self.bar.set_message(format!("{objects} objects, {logs} logs, {found} found"));
+        } else {
+            self.bar.set_message(format!("{} read, {found} found", HumanBytes(bytes)));
         }
+        self.bar.set_position(part.into());
     }
 
     fn finish(self, progress: Progress) -> std::io::Result<()> {
-        self.clear();
+        self.bar.finish_and_clear();
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let Progress { objects, found, mended, .. } = progress;
+        let Progress { objects, found, mended, bytes, .. } = progress;
+        let mut out = std::io::stdout();
         if !self.json {
-            writeln!(std::io::stdout(), "{objects} objects: {found} found, {mended} mended")?;
+            let read = if self.scrub { format!(", {bytes} bytes read") } else { String::new() };
+            writeln!(out, "{objects} objects{read}: {found} found, {mended} mended")?;
         }
-        std::io::stdout().flush()
+        out.flush()
     }
 }
 
@@ -127,12 +173,13 @@ fn as_json(finding: &Finding) -> String {
     object.to_string()
 }
 
-const SHOWN_EVERY: u64 = 100;
+/// All there is, as a scrub counts its progress.
+const WHOLE: u64 = 10_000;
 
 const EXPLANATION: &str = "\
-What looks wrong is looked at again after a moment, and is reported if it is wrong still: the check may
-run while servers and git-annex are at work in the repository. Memory does not grow with the number of
-keys.
+What looks wrong is looked at again after a moment, and is reported if it is wrong still: the \
+check may run while servers and git-annex are at work in the repository. Memory does not grow with \
+the number of keys.
 
 What can be found, and what --repair does about it:
   unrecorded       content is here, but the location log does not say so: records it
@@ -140,6 +187,7 @@ What can be found, and what --repair does about it:
                    from another repository with `git annex get`
   wrong-size       content does not have the size that its key tells: moves it to annex/bad and
                    records that it is missing, as `git annex fsck` does
+  damaged          with --scrub: content is not what its key promises: the same
   misplaced        an object is in a directory where nobody looks for it: moves it to its place,
                    if it is what its key promises
   foreign          something between the objects is none: nothing. Move it away if it is not needed
@@ -156,12 +204,18 @@ What can be found, and what --repair does about it:
                    git-annex. If no git process is running, delete the others
   journal          a file in the journal that cannot be committed, as after a power cut: for
                    location logs, looks at the content and writes it anew
-  unreadable       the disk or the rights refuse: nothing
+  unreadable       the disk or the rights refuse: nothing. With --scrub, also content that the
+                   disk does not give back
+
+A scrub reads every object whose key names a hash. Content that somebody holds locked is left for \
+another time. Files of the work tree stay as they are, and what has been modified through an \
+unlocked file (annex.thin) is not damaged.
 
 Exit codes:
   0  nothing is wrong, or all of it was mended
   1  something is wrong, and was not mended
-  2  the repository could not be checked, or the options make no sense
+  2  the repository could not be checked, or not all of it because a signal came, or the options
+     make no sense
 
 With --json each line is an object with the members
   problem  one of the words above

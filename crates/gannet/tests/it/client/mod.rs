@@ -19,6 +19,7 @@ mod readme;
 mod relay;
 mod scenarios;
 mod scene;
+mod scrub;
 mod selfcare;
 mod soak;
 pub(crate) mod testremote;

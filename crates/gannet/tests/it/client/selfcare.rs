@@ -84,7 +84,7 @@ fn what_cannot_be_checked_is_neither_clean_nor_dirty() {
     let unusable = Gannet::run(&world, world.path(), &["check"]);
     assert_eq!(unusable.code, Some(2), "{unusable}");
     let help = Gannet::run(&world, world.path(), &["check", "--help"]).expect_ok();
-    for word in ["Exit codes", "--repair", "unrecorded", "stale-git-lock"] {
+    for word in ["Exit codes", "--repair", "unrecorded", "stale-git-lock", "--scrub", "--bwlimit"] {
         assert!(help.contains(word), "{word} is not explained: {help}");
     }
 }
@@ -132,7 +132,7 @@ fn nothing_is_found_beside_a_busy_server() {
     repo.fsck(&world);
 }
 
-fn work_tree(world: &World, name: &str, setting: &[&str]) -> Repo {
+pub(super) fn work_tree(world: &World, name: &str, setting: &[&str]) -> Repo {
     let uuid = format!(
         "5e5e5e5e-0000-4000-8000-{:012x}",
         name.len() * 1000 + usize::from(name.as_bytes()[0])
@@ -150,17 +150,17 @@ fn work_tree(world: &World, name: &str, setting: &[&str]) -> Repo {
     repo
 }
 
-fn check(world: &World, repo: &Path, options: &[&str]) -> Finished {
+pub(super) fn check(world: &World, repo: &Path, options: &[&str]) -> Finished {
     Gannet::run(world, world.path(), &[&["check", text(repo)], options].concat())
 }
 
 #[track_caller]
-fn expect(checked: &Finished, code: i32, said: &str) {
+pub(super) fn expect(checked: &Finished, code: i32, said: &str) {
     assert_eq!(checked.code, Some(code), "{checked}");
     assert!(checked.out().contains(said), "{checked}");
 }
 
-fn problems(found: &Finished) -> Vec<String> {
+pub(super) fn problems(found: &Finished) -> Vec<String> {
     let problem = |line: &str| {
         let object: serde_json::Value = serde_json::from_str(line).expect("an object a line");
         object["problem"].as_str().expect("a kind").to_owned()
