@@ -19,6 +19,7 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use crate::durable::sync_dir;
 use crate::settings::{Place, Settings, Shared, describe, open};
 use crate::step::{self, Step};
+use crate::watching::Values;
 
 mod reference;
 
@@ -111,6 +112,21 @@ impl Session {
                 None => Err(failure(doing, format!("{name} is a symbolic reference"))),
             },
         }
+    }
+
+    /// All references that show to an object themselves, and to which.
+    ///
+    /// # Errors
+    /// When they cannot be listed. One that is broken, or goes meanwhile, is left out.
+    pub(crate) fn references(&self) -> Result<Values> {
+        let failed = |error: &gix::Error| git_error("list references", error);
+        let platform = self.repo.references().map_err(|error| failed(&error))?;
+        let all = platform.all().map_err(|error| failed(&error))?;
+        let value = |reference: gix::Reference<'_>| {
+            let id = reference.try_id()?.to_hex().to_string();
+            Some((reference.name().as_bstr().to_vec(), id))
+        };
+        Ok(all.filter_map(|found| found.ok().and_then(value)).collect())
     }
 
     /// Reads the file at `path` in a commit.

@@ -34,6 +34,7 @@ mod site;
 mod step;
 mod trace;
 mod transfer;
+mod watching;
 mod work_tree;
 
 pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
@@ -42,3 +43,4 @@ pub use repo::Repo;
 pub use settings::{Identity, OpenError, identify, peek, read_size};
 #[cfg(feature = "crash-points")]
 pub use step::{CRASH_POINTS, faults};
+pub use watching::References;

@@ -30,6 +30,7 @@ use crate::settings::OpenError;
 use crate::site::{Current, Site};
 use crate::step::Step;
 use crate::trace::Trace;
+use crate::watching::References;
 use crate::work_tree;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
@@ -94,6 +95,15 @@ impl Repo {
     /// When it cannot be committed; it stays in the journal then, and is not lost.
     pub async fn flush(&self) -> Result<()> {
         self.inner.scribe.flush().await
+    }
+
+    /// Begins to watch its references. To be called in the runtime.
+    ///
+    /// # Errors
+    /// When the system cannot watch so much.
+    pub async fn references(&self) -> Result<References> {
+        let blocking = self.inner.blocking.clone();
+        self.with_site(|_, site| References::watch(site.settings().place.clone(), blocking)).await
     }
 
     /// Does blocking work on the repository as it is right now, at the beginning of a request.
