@@ -10,13 +10,13 @@ use gannet_core::{
     Annex, Asker, Content, Error, Lock, Mode, Piece, Removal, Result, Span, Stored, Verdict,
 };
 use gannet_wire::p2p::server::{Close, Event};
-use gannet_wire::p2p::{APPEND_ONLY, Answer, MustClose, READ_ONLY, Request, Server, Service, Text};
+use gannet_wire::p2p::{APPEND_ONLY, Answer, MustClose, READ_ONLY, Request, Server, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::wire::Wire;
 
-pub use gannet_wire::p2p::Version;
+pub use gannet_wire::p2p::{Service, Version};
 
 /// What is served to one client.
 pub struct LineDoor {
@@ -52,19 +52,27 @@ pub trait Git: Send + Sync + 'static {
 /// A service that runs. Dropping it ends it.
 #[async_trait]
 pub trait Running: Send {
-    /// Gives it what the client said.
+    /// Lets it hear what is in `said`, from which that is removed, until it has heard all, or says
+    /// something itself. What is said to a service that does not listen any more is gone.
     ///
-    /// # Errors
-    /// When it does not listen any more.
-    async fn hear(&mut self, bytes: Bytes) -> Result<()>;
-    /// Waits for the next thing it says; `None` when it has said all. Dropping the future loses
-    /// nothing.
+    /// Dropping the future loses nothing, in either direction.
     ///
     /// # Errors
     /// When it cannot be heard.
-    async fn say(&mut self) -> Result<Option<Bytes>>;
+    async fn turn(&mut self, said: &mut Bytes) -> Result<Turn>;
     /// Ends it, if it has not ended by itself, and returns its exit code.
     async fn end(self: Box<Self>) -> i32;
+}
+
+/// What a service did when it was its turn.
+#[derive(Debug)]
+pub enum Turn {
+    /// It heard all.
+    Heard,
+    /// It said this.
+    Said(Bytes),
+    /// It has said all that it will say.
+    Silent,
 }
 
 /// There is no git here.
@@ -93,6 +101,9 @@ pub enum End {
     /// It had to be closed, because what would have been said next was not true any more.
     #[error(transparent)]
     MustClose(#[from] MustClose),
+    /// A service was asked for that is not to be had.
+    #[error("no service was connected")]
+    NotConnected,
     /// A service was connected, which ended with this exit code.
     #[error("the service ended with exit code {0}")]
     Done(i32),
@@ -105,7 +116,7 @@ impl End {
         match self {
             Self::Closed(close) => close.is_clean(),
             Self::Done(_) => true,
-            Self::Broken(_) | Self::MustClose(_) => false,
+            Self::Broken(_) | Self::MustClose(_) | Self::NotConnected => false,
         }
     }
 }
@@ -211,11 +222,17 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Talk<R, W> {
                     Err(error) => Err(error),
                 }
             }
-            Request::Connect(service) => match self.connect(service, asker.mode).await {
-                Ok(Some(running)) => return self.relay(running).await,
-                Ok(None) => Ok(refused("git cannot be reached through this connection")),
-                Err(error) => Err(error),
-            },
+            Request::Connect(service) => {
+                let refused = match self.connect(service, asker.mode).await {
+                    Ok(Some(running)) => return self.relay(running).await,
+                    Ok(None) => refused("git cannot be reached through this connection"),
+                    Err(error) => failed(&error, asker.mode),
+                };
+                let said = self.server.answer(refused)?;
+                self.wire.send(&said).await?;
+                // git-annex goes on to wait for the service as long as the connection is open.
+                return Err(End::NotConnected);
+            }
             Request::NotifyChange => return self.notify().await,
         };
         let answer = answer.unwrap_or_else(|error| failed(&error, asker.mode));
@@ -296,42 +313,49 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Talk<R, W> {
         self.door.git.connect(service).await
     }
 
-    /// Passes on what client and service tell each other, until the service ends.
+    /// Passes on what client and service tell each other, until the service ends, which it does
+    /// not later than its connection.
     async fn relay(&mut self, mut running: Box<dyn Running>) -> Result<(), End> {
+        let relayed = self.exchange(running.as_mut()).await;
+        let code = running.end().await;
+        relayed?;
+        let said = self.server.connect_done(code)?;
+        self.wire.send(&said).await?;
+        Err(End::Done(code))
+    }
+
+    async fn exchange(&mut self, running: &mut dyn Running) -> Result<(), End> {
         let said = self.server.answer(Answer::Connected)?;
         self.wire.send(&said).await?;
+        let mut unheard = Bytes::new();
         loop {
+            let more = unheard.is_empty();
             let event = self.event();
             tokio::select! {
-                said = running.say() => match said {
-                    Ok(Some(said)) => {
+                turn = running.turn(&mut unheard) => match turn {
+                    Ok(Turn::Heard) => {}
+                    Ok(Turn::Said(said)) => {
                         for part in self.server.relay(said)? {
                             self.wire.write(&part).await?;
                         }
                         self.wire.flush().await?;
                     }
-                    Ok(None) | Err(_) => break,
+                    Ok(Turn::Silent) => return Ok(()),
+                    Err(error) => {
+                        tracing::warn!("{}", error.chain());
+                        return Ok(());
+                    }
                 },
-                event = event => match event? {
-                    Event::Data(bytes) => {
-                        if let Err(error) = running.hear(bytes).await {
-                            tracing::debug!("{}", error.chain());
-                        }
-                    }
-                    Event::ConnectDone(_) => break,
+                // While it does not listen, nothing more is taken from the client either.
+                event = event, if more => match event? {
+                    Event::Data(bytes) => unheard = bytes,
+                    Event::ConnectDone(_) => return Ok(()),
                     Event::Say(bytes) => self.wire.send(&bytes).await?,
-                    Event::Close(why) => {
-                        running.end().await;
-                        return Err(why.into());
-                    }
+                    Event::Close(why) => return Err(why.into()),
                     _ => return Err(MustClose::OutOfTurn.into()),
                 },
             }
         }
-        let code = running.end().await;
-        let said = self.server.connect_done(code)?;
-        self.wire.send(&said).await?;
-        Err(End::Done(code))
     }
 
     /// Waits for a change, for as long as the client does.

@@ -7,11 +7,13 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use clap::Args;
 
+mod git;
 mod line;
 mod order;
 mod paths;
 mod repository;
 mod rules;
+mod stdio;
 mod words;
 
 use order::{Order, Task};
@@ -89,7 +91,7 @@ pub(crate) fn run_as_git_annex_shell(words: &[OsString]) -> ExitCode {
 fn run(words: &[OsString], rules: &Rules) -> ExitCode {
     let done = Order::read(words).and_then(|order| match order {
         Order::Annex(task) => annex(task, rules),
-        Order::Git(words) => git(&words, rules),
+        Order::Git(words) => git_shell(&words, rules),
     });
     done.unwrap_or_else(|refusal| {
         // Whoever would read it may be gone already.
@@ -107,7 +109,7 @@ fn annex(mut task: Task, rules: &Rules) -> Outcome {
 }
 
 /// Leaves it to git-shell.
-fn git(words: &[OsString], rules: &Rules) -> Outcome {
+fn git_shell(words: &[OsString], rules: &Rules) -> Outcome {
     let mut command = Command::new("git-shell");
     command.arg("-c").args(rules.permit_git(words)?).envs(rules.git_environment().iter().copied());
     let status = command

@@ -10,6 +10,7 @@ use gannet_core::{Annex, Asker, Key};
 use gannet_repo::{Identity, InitOptions, OpenError, Repo, create, identify};
 use tokio::runtime::{Builder, Runtime};
 
+use super::git::Behind;
 use super::order::{Task, Verb};
 use super::rules::Rules;
 use super::{Outcome, Refusal, line, paths};
@@ -54,8 +55,10 @@ async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
     match task.command {
         Verb::P2pStdio => {
             asker.client = task.client()?;
-            line::serve(annex, asker).await
+            let git = Arc::new(Behind::new(repo.clone(), rules.permit_any_git().is_ok()));
+            line::serve(annex, asker, git).await
         }
+        Verb::NotifyChanges => line::notify(repo).await,
         Verb::InAnnex => match all_present(annex.as_ref(), &asker, &task.keys()?).await? {
             true => Ok(ExitCode::SUCCESS),
             false => Ok(ExitCode::FAILURE),

@@ -114,14 +114,18 @@ impl Rules {
         Ok(path.into())
     }
 
+    /// # Errors
+    /// When git may not be used.
+    pub(super) fn permit_any_git(&self) -> Result<(), Refusal> {
+        self.limited.map_or(Ok(()), |by| Err(blocked(by)))
+    }
+
     /// The words that git-shell is given for those that came.
     ///
     /// # Errors
     /// When git may not be used, or not so.
     pub(super) fn permit_git(&self, came: &[OsString]) -> Result<Vec<OsString>, Refusal> {
-        if let Some(by) = self.limited {
-            return Err(blocked(by));
-        }
+        self.permit_any_git()?;
         let split = match came {
             [line] => words::split(line),
             came => came.to_vec(),

@@ -84,7 +84,7 @@ fn replay(which: Which, deviations: &[Deviation]) {
     for case in &recorded {
         let name = case["name"].as_str().expect("a name");
         if name.starts_with("notifychanges") {
-            continue; // compared where references change
+            continue; // compared in `pushes`
         }
         replayed += 1;
         let said = run(&world, which, case);

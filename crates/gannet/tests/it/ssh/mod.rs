@@ -10,6 +10,7 @@ use crate::harness::server::GANNET;
 mod clients;
 mod commands;
 mod endings;
+mod pushes;
 pub(crate) mod sshd;
 
 /// Whose `git-annex-shell` it is.
