@@ -91,8 +91,10 @@ impl Operation {
                 continue;
             }
             for lasting in [false, true] {
-                if self.has_unlocked_file() && lasting != nth.is_multiple_of(2) {
-                    continue; // it takes longer, and is mostly as without the file
+                // It takes longer, and is mostly as without the file.
+                let longer = self.has_unlocked_file() || self == Self::Mend;
+                if longer && lasting != nth.is_multiple_of(2) {
+                    continue;
                 }
                 let errno = if nth % 2 == 0 { EIO } else { ENOSPC };
                 let fault = Fault { at: at.clone(), nth: *count, errno, lasting };

@@ -1,8 +1,9 @@
 //! What is done to a repository, from its preparation to the moment when it is acknowledged.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +171,7 @@ impl Operation {
                     let name = object.file_name().unwrap().as_bytes();
                     if bad.iter().any(|bad| bad.key.file_name() == name) {
                         let mode = object.metadata().unwrap().permissions();
-                        fs::remove_file(&object).unwrap();
+                        fs::set_permissions(&object, Permissions::from_mode(0o644)).unwrap();
                         fs::write(&object, "ten bytes.").unwrap();
                         fs::set_permissions(&object, mode).unwrap();
                     }
