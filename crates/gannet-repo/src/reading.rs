@@ -1,16 +1,19 @@
 //! Content on its way out.
 
 use std::fs::File;
+use std::io::IoSliceMut;
+use std::mem;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream;
 use gannet_core::backend::{Strength, strength};
 use gannet_core::{Content, Error, Key, Piece, Result, Span, Verdict};
 
+use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use crate::blocking::Blocking;
@@ -75,13 +78,17 @@ pub(crate) fn open(
 }
 
 impl Opened {
-    /// Turns it into a stream. While one piece is on its way, the next is being read.
+    /// Turns it into a stream. What the system has in memory is read when it is asked for; else
+    /// the next piece is read while one is on its way.
     pub(crate) fn into_content(self, blocking: Blocking) -> Content {
         let Self { source, total, from, len, first } = self;
         let at = from + first.bytes.len() as u64;
         let left = len - first.bytes.len() as u64;
-        let pieces = stream_from(Stage::Ready(first), source, at, left, blocking);
-        Content { total, from, len, pieces }
+        let reading = Reading { stage: Stage::Ready(first), source, at, left, blocking };
+        let pieces = stream::unfold(reading, |mut reading| async {
+            reading.next().await.map(|piece| (piece, reading))
+        });
+        Content { total, from, len, pieces: pieces.boxed() }
     }
 }
 
@@ -112,6 +119,19 @@ impl Source {
         Ok(Step { bytes: buffer.into(), verdict })
     }
 
+    /// Reads the next bytes, unless they are the last, or not known to be in memory.
+    fn cached_step(&self, at: u64, left: u64) -> Option<Step> {
+        if left <= STEP_BYTES as u64 || look(Look::ReadObject).is_err() {
+            return None;
+        }
+        let mut buffer = vec![0; STEP_BYTES];
+        let into = &mut [IoSliceMut::new(&mut buffer)];
+        match preadv2(&self.file, into, at, ReadWriteFlags::NOWAIT) {
+            Ok(STEP_BYTES) => Some(Step { bytes: buffer.into(), verdict: None }),
+            _ => None,
+        }
+    }
+
     /// Looks whether the content changed since it was opened.
     fn verdict(&self) -> Result<Verdict> {
         let metadata =
@@ -124,59 +144,81 @@ impl Source {
     }
 }
 
+/// A content that is being read.
+struct Reading {
+    stage: Stage,
+    source: Arc<Source>,
+    /// Offset of what comes after the bytes in hand.
+    at: u64,
+    /// How much that is.
+    left: u64,
+    blocking: Blocking,
+}
+
 /// Where the stream stands.
 enum Stage {
     /// Bytes are in hand.
     Ready(Step),
-    /// Bytes are being read.
+    /// The next bytes are in memory, as far as is known.
+    Cached,
+    /// Bytes are being read from the disk.
     Reading(JoinHandle<Result<Step>>),
     /// Only the verdict is left to say.
     Ending(Verdict),
     Over,
 }
 
-fn stream_from(
-    stage: Stage,
-    source: Arc<Source>,
-    at: u64,
-    left: u64,
-    blocking: Blocking,
-) -> BoxStream<'static, Result<Piece>> {
-    let state = (stage, source, at, left, blocking);
-    stream::unfold(state, |(mut stage, source, mut at, mut left, blocking)| async move {
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Piece>> {
         loop {
-            let step = match stage {
+            let mut from_disk = false;
+            let step = match mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Over => return None,
-                Stage::Ending(verdict) => {
-                    let piece = Ok(Piece::End(verdict));
-                    return Some((piece, (Stage::Over, source, at, left, blocking)));
-                }
+                Stage::Ending(verdict) => return Some(Ok(Piece::End(verdict))),
                 Stage::Ready(step) => step,
+                Stage::Cached => {
+                    self.stage = self.ahead();
+                    continue;
+                }
                 Stage::Reading(reading) => {
+                    from_disk = true;
                     let read = reading.await;
                     match read.unwrap_or_else(|error| Err(Error::Internal(error.to_string()))) {
                         Ok(step) => {
-                            at += step.bytes.len() as u64;
-                            left -= step.bytes.len() as u64;
+                            self.pass(&step);
                             step
                         }
-                        Err(error) => {
-                            return Some((Err(error), (Stage::Over, source, at, left, blocking)));
-                        }
+                        Err(error) => return Some(Err(error)),
                     }
                 }
             };
-            stage = match step.verdict {
+            self.stage = match step.verdict {
                 Some(verdict) => Stage::Ending(verdict),
-                None => Stage::Reading(read_ahead(&source, at, left, &blocking)),
+                // Other contents may need the memory; a disk needs the time.
+                None if from_disk => self.ahead(),
+                None => Stage::Cached,
             };
             if !step.bytes.is_empty() {
-                let piece = Ok(Piece::Bytes(step.bytes));
-                return Some((piece, (stage, source, at, left, blocking)));
+                return Some(Ok(Piece::Bytes(step.bytes)));
             }
         }
-    })
-    .boxed()
+    }
+
+    /// Reads on at once: from memory if that is possible, else a thread begins to do it.
+    fn ahead(&mut self) -> Stage {
+        match self.source.cached_step(self.at, self.left) {
+            Some(step) => {
+                self.pass(&step);
+                Stage::Ready(step)
+            }
+            None => Stage::Reading(read_ahead(&self.source, self.at, self.left, &self.blocking)),
+        }
+    }
+
+    fn pass(&mut self, step: &Step) {
+        self.at += step.bytes.len() as u64;
+        self.left -= step.bytes.len() as u64;
+    }
 }
 
 /// Begins to read the next bytes at once. A read that nobody waits for any more ends by itself.
