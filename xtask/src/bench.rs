@@ -1,4 +1,5 @@
-//! Speed and memory beside the pinned git-annex, and beside nginx where files are just files.
+//! Speed and memory beside the pinned git-annex, and beside nginx where files are just files:
+//! over HTTP, and through the shells that ssh starts.
 //!
 //! All servers run one after the other on the same machine, in the same run, on the same
 //! repository; so the ratios mean something even where the numbers depend on the machine.
@@ -12,6 +13,7 @@ use servers::{Kind, Repository};
 use table::Table;
 
 mod http;
+mod line;
 mod load;
 mod objects;
 mod servers;
@@ -35,12 +37,21 @@ pub(crate) fn run(words: &[&str]) -> Result {
 struct Options {
     quick: bool,
     kinds: Vec<Kind>,
+    parts: Vec<Part>,
+}
+
+/// Which way contents go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Http,
+    Line,
 }
 
 impl Options {
-    /// Reads `--quick` and `--only NAME,…`.
+    /// Reads `--quick`, `--only NAME,…` and `--part http` or `--part line`.
     fn parse(words: &[&str]) -> Result<Self> {
-        let mut options = Self { quick: false, kinds: Kind::ALL.to_vec() };
+        let parts = vec![Part::Http, Part::Line];
+        let mut options = Self { quick: false, kinds: Kind::ALL.to_vec(), parts };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
             match word {
@@ -49,6 +60,11 @@ impl Options {
                     let names = words.next().ok_or("--only wants names of servers")?;
                     options.kinds = names.split(',').map(Kind::named).collect::<Result<_>>()?;
                 }
+                "--part" => match words.next() {
+                    Some(&"http") => options.parts = vec![Part::Http],
+                    Some(&"line") => options.parts = vec![Part::Line],
+                    _ => return Err("--part wants http or line".into()),
+                },
                 _ => return Err(format!("bench has no option {word}").into()),
             }
         }
@@ -59,33 +75,46 @@ impl Options {
 /// Measures every server and prints a table.
 fn compare(options: &Options) -> Result {
     let scratch = Scratch::new(&root()?.join("target/bench"))?;
-    announce("preparing objects");
     let sizes = if options.quick { load::Sizes::QUICK } else { load::Sizes::FULL };
+    if options.kinds.contains(&Kind::Gannet) {
+        servers::build()?;
+    }
+    let mut table = Table::default();
+    if options.parts.contains(&Part::Http) {
+        compare_http(&scratch.0, &options.kinds, &sizes, &mut table)?;
+    }
+    if options.parts.contains(&Part::Line) {
+        line::measure(&scratch.0, &options.kinds, &sizes, &mut table)?;
+    }
+    print!("{table}");
+    Ok(())
+}
+
+fn compare_http(dir: &Path, kinds: &[Kind], sizes: &load::Sizes, table: &mut Table) -> Result {
+    announce("preparing objects");
     // Each server is sent contents of its own, so that none finds another's.
     let mut objects = Vec::new();
-    for kind in &options.kinds {
+    for kind in kinds {
         objects.push(match kind {
             Kind::Nginx => None,
-            _ => Some(Objects::make(&scratch.0.join(kind.name()), &sizes)?),
+            _ => Some(Objects::make(&dir.join(kind.name()), sizes)?),
         });
     }
-    let repository = Repository::create(&scratch.0, &options.kinds)?;
-    let mut table = Table::default();
+    let repository = Repository::create(dir, kinds)?;
     let mut stored: Option<&Objects> = None;
-    for (kind, own) in options.kinds.iter().zip(&objects) {
+    for (kind, own) in kinds.iter().zip(&objects) {
         let server = repository.serve(*kind)?;
         announce(&format!("measuring {}", kind.name()));
         if let Some(own) = own {
-            load::measure(&server, own, &sizes, &mut table)?;
+            load::measure(&server, own, sizes, table)?;
             stored = Some(own);
         } else {
             let stored = stored.ok_or("nginx serves what another server has stored")?;
-            load::measure_files(&server, &repository, stored, &sizes, &mut table)?;
+            load::measure_files(&server, &repository, stored, sizes, table)?;
         }
         table.add("peak resident memory", "MiB", *kind, server.peak_memory_mib()?);
         server.stop()?;
     }
-    print!("{table}");
     Ok(())
 }
 

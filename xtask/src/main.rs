@@ -53,6 +53,6 @@ cargo xtask map      adds new files to the map in ARCHITECTURE.md and drops vani
 cargo xtask oracle   installs the pinned git-annex that tests and bench compare with
 cargo xtask fuzz [--seconds N] [--target NAME]
                      lets libFuzzer try to break what reads what strangers send
-cargo xtask bench [--quick] [--only gannet,reference,nginx]
+cargo xtask bench [--quick] [--only gannet,reference,nginx] [--part http|line]
                      speed and memory beside the pinned git-annex, in one run
 ";

@@ -17,6 +17,8 @@ pub(super) struct Sizes {
     pub(super) small_count: usize,
     /// How many 4 KiB contents are put.
     pub(super) tiny_count: usize,
+    /// How many of them go through a shell.
+    pub(super) line_count: usize,
     /// How long each row of repeated requests takes.
     repeat_for: Duration,
 }
@@ -27,6 +29,7 @@ impl Sizes {
         big_bytes: 1 << 30,
         small_count: 1000,
         tiny_count: 2000,
+        line_count: 1000,
         repeat_for: Duration::from_secs(5),
     };
     /// For seeing whether it works at all.
@@ -34,6 +37,7 @@ impl Sizes {
         big_bytes: 64 << 20,
         small_count: 100,
         tiny_count: 200,
+        line_count: 100,
         repeat_for: Duration::from_secs(1),
     };
 }
@@ -205,12 +209,12 @@ fn timed(work: impl FnOnce() -> Result) -> Result<f64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn count(number: usize) -> f64 {
+pub(super) fn count(number: usize) -> f64 {
     number as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
-fn mebibytes(bytes: u64) -> f64 {
+pub(super) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 

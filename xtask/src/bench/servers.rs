@@ -62,13 +62,7 @@ impl Repository {
     /// # Errors
     /// When one of them cannot be had.
     pub(super) fn create(dir: &Path, kinds: &[Kind]) -> Result<Self> {
-        let gannet = root()?.join("target/release/gannet");
-        if kinds.contains(&Kind::Gannet) {
-            announce("building gannet");
-            let target = root()?.join("target");
-            let mut build = cargo()?;
-            run(build.args(["build", "--release", "-p", "gannet", "--target-dir"]).arg(target))?;
-        }
+        let gannet = gannet()?;
         if kinds.contains(&Kind::Nginx) {
             tools::install_packages()?;
         }
@@ -198,6 +192,31 @@ impl Server {
     }
 }
 
+/// Gannet as people get it, after [`build`].
+///
+/// # Errors
+/// When this is not run as a chore.
+pub(super) fn gannet() -> Result<PathBuf> {
+    Ok(target()?.join("release/gannet"))
+}
+
+/// Makes it.
+///
+/// # Errors
+/// When it cannot be compiled.
+pub(super) fn build() -> Result {
+    announce("building gannet");
+    let args = ["build", "--release", "-p", "gannet", "--target-dir"];
+    run(cargo()?.args(args).arg(target()?))
+}
+
+fn target() -> Result<PathBuf> {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => Ok(target.into()),
+        None => Ok(root()?.join("target")),
+    }
+}
+
 /// A process, its children and theirs.
 fn family_of(pid: u32) -> Result<Vec<u32>> {
     let mut family = vec![pid];
@@ -235,7 +254,11 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn path_with(dir: &Path) -> Result<std::ffi::OsString> {
+/// The path with one directory more.
+///
+/// # Errors
+/// When the directory cannot be in a path.
+pub(super) fn path_with(dir: &Path) -> Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain([dir.to_path_buf()]);
     Ok(std::env::join_paths(dirs)?)
