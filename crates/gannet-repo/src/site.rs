@@ -9,6 +9,7 @@ use crate::init::open_or_autoinit;
 use crate::locks::Retentions;
 use crate::objects::Object;
 use crate::settings::{OpenError, Settings};
+use crate::transfer::MadeDirs;
 
 /// The repository at a path, whose configuration others may change at any time.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Current {
     pub(crate) fn open(path: &Path, clock: &dyn Clock) -> Result<Self, OpenError> {
         let settings = open_or_autoinit(path, clock)?;
         let uuid = settings.uuid.clone();
-        let known = RwLock::new(Site::new(settings, Arc::default()));
+        let known = RwLock::new(Site::new(settings, Arc::default(), Arc::default()));
         Ok(Self { path: path.to_owned(), uuid, known })
     }
 
@@ -37,7 +38,7 @@ impl Current {
     pub(crate) fn look(path: &Path) -> Result<Self, OpenError> {
         let settings = Settings::read(path)?;
         let uuid = settings.uuid.clone();
-        let known = RwLock::new(Site::new(settings, Arc::default()));
+        let known = RwLock::new(Site::new(settings, Arc::default(), Arc::default()));
         Ok(Self { path: path.to_owned(), uuid, known })
     }
 
@@ -72,7 +73,7 @@ impl Current {
                 settings.uuid
             )));
         }
-        let site = Site::new(settings, known.retentions);
+        let site = Site::new(settings, known.retentions, known.transfer_dirs);
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = site.clone();
         Ok(site)
     }
@@ -84,11 +85,12 @@ impl Current {
 pub(crate) struct Site {
     settings: Arc<Settings>,
     retentions: Arc<Retentions>,
+    transfer_dirs: Arc<MadeDirs>,
 }
 
 impl Site {
-    fn new(settings: Settings, retentions: Arc<Retentions>) -> Self {
-        Self { settings: Arc::new(settings), retentions }
+    fn new(settings: Settings, retentions: Arc<Retentions>, transfer_dirs: Arc<MadeDirs>) -> Self {
+        Self { settings: Arc::new(settings), retentions, transfer_dirs }
     }
 
     /// The annex directory, which has `objects/`, `journal/` and the rest.
@@ -106,6 +108,11 @@ impl Site {
 
     pub(crate) fn retentions(&self) -> &Retentions {
         &self.retentions
+    }
+
+    /// The directories that this process made for notes of transfers.
+    pub(crate) fn transfer_dirs(&self) -> &Arc<MadeDirs> {
+        &self.transfer_dirs
     }
 
     /// Finds the object of `key`.

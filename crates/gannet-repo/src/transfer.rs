@@ -1,9 +1,11 @@
 //! The notes that tell other processes of a transfer into this repository, and the space that
 //! running transfers will need (repository §5.1 to §5.4).
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gannet_core::{AssociatedFile, Error, Key, Result, Uuid, WallTime};
 
@@ -25,6 +27,53 @@ pub(crate) struct TransferLock {
     tail: Vec<u8>,
     noted: Option<u64>,
     step: u64,
+    _dir: Option<MadeDir>,
+}
+
+/// Directories for the notes about transfers from one repository each, as far as this process
+/// made them, and by how many of its transfers they are used.
+#[derive(Debug, Default)]
+pub(crate) struct MadeDirs(Mutex<HashMap<PathBuf, usize>>);
+
+/// One of them, in use. The last to drop it removes the directory, if it is empty: strangers make
+/// up uuids without end.
+#[derive(Debug)]
+struct MadeDir {
+    dirs: Arc<MadeDirs>,
+    path: PathBuf,
+}
+
+impl MadeDirs {
+    /// Says that `path` is going to be used. `None` if it was there before: it stays then, because
+    /// another process may be about to put something there.
+    fn enter(self: &Arc<Self>, path: &Path) -> Option<MadeDir> {
+        let mut dirs = self.dirs();
+        match dirs.get_mut(path) {
+            Some(users) => *users += 1,
+            None if path.exists() => return None,
+            None => _ = dirs.insert(path.to_owned(), 1),
+        }
+        Some(MadeDir { dirs: Arc::clone(self), path: path.to_owned() })
+    }
+
+    fn dirs(&self) -> MutexGuard<'_, HashMap<PathBuf, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for MadeDir {
+    fn drop(&mut self) {
+        let mut dirs = self.dirs.dirs();
+        match dirs.get_mut(&self.path) {
+            Some(users) if *users > 1 => *users -= 1,
+            _ => {
+                if let Err(error) = step::remove_dir(Step::PruneDir, &self.path) {
+                    tracing::debug!("cannot remove {}: {error}", self.path.display());
+                }
+                dirs.remove(&self.path);
+            }
+        }
+    }
 }
 
 impl TransferLock {
@@ -59,6 +108,7 @@ impl TransferLock {
             head: now.to_string().into_bytes(),
             tail,
             noted: None,
+            _dir: site.transfer_dirs().enter(&ours),
             step: key.size().map_or(STEP_BYTES_MIN, |size| (size / 100).max(STEP_BYTES_MIN)),
         };
         // The second lock is for processes too old to know the first.

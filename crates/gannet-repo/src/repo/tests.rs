@@ -448,6 +448,30 @@ async fn a_client_with_the_name_of_a_directory_can_put() {
     assert_eq!(scratch.stray_files(), Vec::<String>::new());
 }
 
+/// Whoever makes up a uuid for each put, and whoever sends several at once, leaves no directory;
+/// one that another process made stays.
+#[tokio::test]
+async fn made_up_clients_leave_nothing() {
+    let scratch = Scratch::bare();
+    let file = AssociatedFile::default();
+    let downloads = scratch.annex.join("transfer/download");
+    fs::create_dir_all(downloads.join("known")).unwrap();
+    for name in ["stranger-1", "stranger-2", "known"] {
+        let asker = Asker { client: Uuid::parse(name.as_bytes()).ok(), ..anybody() };
+        let keys: Vec<_> = (0..3).map(|n| key(&format!("WORM-s6-m{n}--{name}"))).collect();
+        let puts = keys.iter().map(|key| scratch.repo.put(&asker, key, &file, hello_content()));
+        for stored in futures_util::future::join_all(puts).await {
+            stored.unwrap();
+        }
+        let broken = scratch.repo.put(&asker, &hello(), &file, broken_after(b"hel", 6)).await;
+        assert!(matches!(broken, Err(Error::Interrupted)), "{broken:?}");
+    }
+    let entries = fs::read_dir(&downloads).unwrap();
+    let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["known", "lck"]);
+}
+
 #[tokio::test]
 async fn a_change_whose_request_is_dropped_does_not_take_others_with_it() {
     let scratch = Scratch::bare();
