@@ -20,6 +20,7 @@ use gannet_core::Annex;
 
 mod clock;
 mod content;
+pub mod frames;
 mod stern;
 pub mod suite;
 

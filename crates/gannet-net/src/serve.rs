@@ -3,3 +3,4 @@
 mod held;
 pub mod http;
 pub mod p2p;
+pub mod shares;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_net::serve::http::HttpDoor;
+use gannet_net::serve::shares::{Share, Shares, host_of};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) mod tcp;
@@ -23,7 +24,18 @@ pub(crate) struct Doorman {
     http: Arc<HttpDoor>,
     tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
+    by_address: Arc<Shares<IpAddr>>,
+    goodbyes: Arc<Semaphore>,
     handshake_max: Duration,
+}
+
+/// How many clients are let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    /// In all.
+    pub(crate) connections: usize,
+    /// From one address. Whoever has none, behind a unix socket, is not limited so.
+    pub(crate) connections_per_address: usize,
 }
 
 /// Where clients arrive.
@@ -40,19 +52,21 @@ enum Client {
 }
 
 impl Doorman {
-    /// Lets a few more than `connections_max` clients in at once, so that `http` can tell these
-    /// few to come back. Each has `handshake_max` to start TLS.
+    /// Lets a few more clients in at once than there may be, so that `http` can tell these few to
+    /// come back. Each has `handshake_max` to start TLS.
     pub(crate) fn new(
         http: HttpDoor,
         tls: Option<TlsAcceptor>,
-        connections_max: usize,
+        capacity: Capacity,
         handshake_max: Duration,
     ) -> Self {
-        let places = connections_max.saturating_add(TURNED_AWAY_MAX);
+        let places = capacity.connections.saturating_add(TURNED_AWAY_MAX);
         Self {
             http: Arc::new(http),
             tls,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            by_address: Shares::new(capacity.connections_per_address),
+            goodbyes: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             handshake_max,
         }
     }
@@ -63,25 +77,32 @@ impl Doorman {
     pub(crate) async fn attend(self, listener: Listener, mut stop: watch::Receiver<bool>) {
         let mut guests = JoinSet::new();
         let stopping = stop.clone();
+        let mut complained: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => break,
                 Some(left) = guests.join_next() => note_failure(left),
                 (place, accepted) = self.accept(&listener) => match accepted {
-                    Ok(client) => {
-                        let (doorman, stop) = (self.clone(), stopping.clone());
-                        guests.spawn(async move {
-                            doorman.receive(client, stop).await;
-                            drop(place);
-                        });
-                    }
+                    Ok(client) => match self.share_of(&client) {
+                        Some(share) => {
+                            let (doorman, stop) = (self.clone(), stopping.clone());
+                            guests.spawn(async move {
+                                doorman.receive(client, stop).await;
+                                drop((place, share));
+                            });
+                        }
+                        None => self.turn_away(client, &mut guests),
+                    },
                     Err(error) if is_the_client_s(&error) => {
                         tracing::debug!(%error, "a client left before it was let in");
                     }
                     Err(error) => {
                         // No descriptors, say: at once it would fail again.
-                        tracing::warn!(%error, "cannot let a client in");
+                        if complained.is_none_or(|last| last.elapsed() >= COMPLAINTS_APART) {
+                            complained = Some(Instant::now());
+                            tracing::warn!(%error, "cannot let a client in");
+                        }
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -106,6 +127,29 @@ impl Doorman {
             Listener::Unix(socket) => socket.accept().await.map(Client::Unix),
         };
         (place, accepted)
+    }
+
+    /// What a client takes of what its address may have; `None` if that is used up.
+    fn share_of(&self, client: &Client) -> Option<Option<Share<IpAddr>>> {
+        match client {
+            Client::Unix(_) => Some(None),
+            Client::Tcp(_, ip) => self.by_address.take(&host_of(*ip)).map(Some),
+        }
+    }
+
+    /// Sends away one client too many of one address. It does not get a place meanwhile, and no
+    /// handshake: it could take them from all others.
+    fn turn_away(&self, client: Client, guests: &mut JoinSet<()>) {
+        tracing::debug!("one connection too many from one address");
+        let goodbye = Arc::clone(&self.goodbyes).try_acquire_owned();
+        let (Ok(goodbye), None, Client::Tcp(stream, _)) = (goodbye, &self.tls, client) else {
+            return;
+        };
+        let http = Arc::clone(&self.http);
+        guests.spawn(async move {
+            http.turn_away(stream).await;
+            drop(goodbye);
+        });
     }
 
     async fn receive(&self, client: Client, stop: watch::Receiver<bool>) {
@@ -166,6 +210,8 @@ const SPEAK_TLS: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2\r\n\
 /// Clients that are told at once that there are too many.
 const TURNED_AWAY_MAX: usize = 64;
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(2);
+/// How often to say that nobody can be let in.
+const COMPLAINTS_APART: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::cli::Failure;
 use crate::cli::init::cannot_create;
 use crate::cli::serve::Serve;
 use crate::clock::SystemClock;
-use crate::doors::{Doorman, Listener, tcp, tls, unix};
+use crate::doors::{Capacity, Doorman, Listener, tcp, tls, unix};
 use crate::house::{Grounds, House, blocking, repository_around};
 use crate::memory;
 use crate::yard::{Disk, Yard};
@@ -90,10 +90,10 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
 
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let header_timeout = seconds(serve.limits.header_timeout);
-    let connections_max = affordable(serve.limits.max_connections.get(), files);
-    let limits = limits(serve, connections_max);
+    let capacity = capacity(serve, files);
+    let limits = limits(serve, capacity.connections);
     let http = HttpDoor::new(Arc::new(house.clone()), limits).below(&serve.listen.base_path);
-    let doorman = Doorman::new(http, plan.tls, connections_max, header_timeout);
+    let doorman = Doorman::new(http, plan.tls, capacity, header_timeout);
     let (stop, stopping) = watch::channel(false);
     let attend = |listener| doorman.clone().attend(listener, stopping.clone());
     let doors = join_all(listeners.into_iter().map(attend));
@@ -274,15 +274,22 @@ fn allow_many_files() -> Option<u64> {
     limit.current
 }
 
-/// As many of `wanted` as there can be if so many files may be open: a connection needs one, and
-/// what it transfers another two.
-fn affordable(wanted: usize, files: Option<u64>) -> usize {
-    let Some(files) = files else { return wanted };
-    let most = usize::try_from(files.saturating_sub(FILES_APART) / 3).unwrap_or(wanted).max(1);
-    if wanted > most {
-        tracing::warn!("only {files} files may be open: {most} connections instead of {wanted}");
+/// As many connections as were asked for, if so many files may be open: a connection needs one,
+/// and what it transfers another two. One address keeps its part of what there is.
+fn capacity(serve: &Serve, files: Option<u64>) -> Capacity {
+    let limits = &serve.limits;
+    let wanted = limits.max_connections.get();
+    let per_address = limits.max_connections_per_address.get().min(wanted);
+    let most = files.and_then(|files| usize::try_from(files.saturating_sub(FILES_APART) / 3).ok());
+    let connections = most.map_or(wanted, |most| wanted.min(most.max(1)));
+    if let (true, Some(files)) = (connections < wanted, files) {
+        tracing::warn!(
+            "only {files} files may be open: {connections} connections instead of {wanted}"
+        );
     }
-    wanted.min(most)
+    let part = per_address as u128 * connections as u128 / wanted as u128;
+    let connections_per_address = usize::try_from(part).unwrap_or(per_address).max(1);
+    Capacity { connections, connections_per_address }
 }
 
 fn limits(serve: &Serve, connections_max: usize) -> Limits {
@@ -292,6 +299,7 @@ fn limits(serve: &Serve, connections_max: usize) -> Limits {
         keep_alive_seconds_max: limits.keep_alive_timeout,
         idle_seconds_max: limits.idle_timeout,
         requests_max: limits.max_requests.get().min(connections_max),
+        requests_per_address_max: limits.max_requests_per_address.get(),
         connections_max,
         locks_max: limits.lockedfiles.get(),
         locks_per_client_max: limits.max_locks_per_client.get(),

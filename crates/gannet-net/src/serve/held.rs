@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::future;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +10,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use gannet_core::dropping::has_lapsed;
 use gannet_core::{Error, Lock, Result, Uuid};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
+
+use super::shares::{Share, Shares, host_of};
 
 /// The locks that were given out and not taken back.
 ///
@@ -21,8 +22,9 @@ use tokio::time::{Instant, sleep_until};
 /// keeps it. Dropping the table drops the locks: their retention stands.
 pub(super) struct HeldLocks {
     inner: Arc<Inner>,
-    counts: Arc<Mutex<Counts>>,
-    room: Room,
+    total: Arc<Semaphore>,
+    by_client: Arc<Shares<Option<Uuid>>>,
+    by_address: Arc<Shares<IpAddr>>,
     /// The task that ends locks whose time is over; started with the first lock.
     expiry: Mutex<Option<AbortHandle>>,
 }
@@ -34,15 +36,15 @@ pub(super) struct Room {
     pub(super) total: usize,
     /// Of those who say that they are one client.
     pub(super) per_client: usize,
-    /// Of those who come from one address, whoever they say they are.
+    /// Of those who come from one host, whoever they say they are.
     pub(super) per_address: usize,
 }
 
 /// A place in the table for one lock. Dropping it frees the place at once.
 pub(super) struct Slot {
-    counts: Arc<Mutex<Counts>>,
-    client: Option<Uuid>,
-    address: Option<IpAddr>,
+    _in_all: OwnedSemaphorePermit,
+    _of_client: Share<Option<Uuid>>,
+    _of_address: Option<Share<IpAddr>>,
 }
 
 /// A connection that keeps a lock. While it lives, the lock's time does not run out.
@@ -58,42 +60,34 @@ impl HeldLocks {
     /// An empty table, which holds a lock for `lifetime` unless somebody keeps it longer.
     pub(super) fn new(room: Room, lifetime: Duration) -> Self {
         let inner = Inner { entries: Mutex::default(), lifetime, changed: Notify::new() };
-        let counts =
-            Counts { free: room.total, by_client: HashMap::new(), by_address: HashMap::new() };
         Self {
             inner: Arc::new(inner),
-            counts: Arc::new(Mutex::new(counts)),
-            room,
+            total: Arc::new(Semaphore::new(room.total.min(Semaphore::MAX_PERMITS))),
+            by_client: Shares::new(room.per_client),
+            by_address: Shares::new(room.per_address),
             expiry: Mutex::default(),
         }
     }
 
     /// Makes room for a lock of `client`, who comes from `address`, if there is any.
     ///
-    /// Whoever has no address, because it came through a unix socket, shares one with all others
-    /// who have none.
+    /// Whoever has no address, because it came through a unix socket, is not limited by it: one
+    /// limit for all of them would protect nobody from the others.
     pub(super) fn reserve(
         &self,
         client: Option<&Uuid>,
         address: Option<IpAddr>,
     ) -> Result<Slot, NoRoom> {
-        let (client, address) = (client.cloned(), address.map(one_holder));
-        let mut counts = locked(&self.counts);
-        let of_client = counts.by_client.get(&client).copied().unwrap_or(0);
-        let of_address = counts.by_address.get(&address).copied().unwrap_or(0);
-        if counts.free == 0 {
-            return Err(NoRoom::InAll);
-        }
-        if of_client >= self.room.per_client {
-            return Err(NoRoom::ForThisClient);
-        }
-        if of_address >= self.room.per_address {
-            return Err(NoRoom::ForThisAddress);
-        }
-        counts.free -= 1;
-        counts.by_client.insert(client.clone(), of_client + 1);
-        counts.by_address.insert(address, of_address + 1);
-        Ok(Slot { counts: Arc::clone(&self.counts), client, address })
+        let in_all = Arc::clone(&self.total).try_acquire_owned().map_err(|_| NoRoom::InAll)?;
+        let of_client = self.by_client.take(&client.cloned()).ok_or(NoRoom::ForThisClient)?;
+        let of_address = match address {
+            None => None,
+            Some(address) => {
+                let share = self.by_address.take(&host_of(address));
+                Some(share.ok_or(NoRoom::ForThisAddress)?)
+            }
+        };
+        Ok(Slot { _in_all: in_all, _of_client: of_client, _of_address: of_address })
     }
 
     /// Takes in a lock and names it.
@@ -161,15 +155,6 @@ impl Drop for Keeper {
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut counts = locked(&self.counts);
-        counts.free += 1;
-        give_back(&mut counts.by_client, &self.client);
-        give_back(&mut counts.by_address, &self.address);
-    }
-}
-
 /// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoom {
@@ -192,12 +177,6 @@ struct Entry {
     expires: Instant,
     /// Dropped with the entry, which tells all keepers.
     gone: watch::Sender<()>,
-}
-
-struct Counts {
-    free: usize,
-    by_client: HashMap<Option<Uuid>, usize>,
-    by_address: HashMap<Option<IpAddr>, usize>,
 }
 
 impl Inner {
@@ -237,24 +216,6 @@ async fn expire(inner: Arc<Inner>) {
                 None => future::pending().await,
             } } => {}
         }
-    }
-}
-
-/// Counts one less, and forgets whoever has none: strangers make up names without end.
-fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, holder: &K) {
-    match counts.get_mut(holder) {
-        Some(held) if *held > 1 => *held -= 1,
-        _ => {
-            counts.remove(holder);
-        }
-    }
-}
-
-/// The address that stands for all that one host may come from: a host has a whole /64 of IPv6.
-fn one_holder(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -28,6 +28,7 @@ use self::answer::Visit;
 use self::paced::{LINGER, Pace, Paced};
 use self::streams::Streams;
 use super::held::{HeldLocks, Room};
+use super::shares::Shares;
 
 mod answer;
 mod fault;
@@ -90,14 +91,17 @@ pub struct Limits {
     /// Requests being answered, `keeplocked` not counted; more are told to come again (503).
     /// Default: 1024.
     pub requests_max: usize,
+    /// Of these, requests that come from one address: a /64 of IPv6 is one address; whoever has
+    /// none is not limited so. Default: 768, so that no stranger can take all.
+    pub requests_per_address_max: usize,
     /// Open connections; more are told to come again (503). Default: 4096.
     pub connections_max: usize,
     /// Locks held for clients. Default: 100, as the reference's `--lockedfiles`.
     pub locks_max: usize,
     /// Locks held for one client, by the uuid that it says it has. Default: 50.
     pub locks_per_client_max: usize,
-    /// Locks held for one address, whatever uuids it makes up: a /64 of IPv6 is one address, and
-    /// so are all who have none. Default: 75, so that no stranger can take all.
+    /// Locks held for one address, whatever uuids it makes up. Default: 75, so that no stranger
+    /// can take all.
     pub locks_per_address_max: usize,
     /// How long a lock holds that no connection keeps. Default: 660. Clients count 600 from the
     /// moment in which they begin `keeplocked`, up to a round trip later than the server
@@ -120,6 +124,7 @@ impl Default for Limits {
             keep_alive_seconds_max: 600,
             idle_seconds_max: 300,
             requests_max: 1024,
+            requests_per_address_max: 768,
             connections_max: 4096,
             locks_max: 100,
             locks_per_client_max: 50,
@@ -155,6 +160,7 @@ struct Shared {
     house: Arc<dyn House>,
     limits: Limits,
     requests: Arc<Semaphore>,
+    requests_by_address: Arc<Shares<IpAddr>>,
     connections: Arc<Semaphore>,
     locks: HeldLocks,
 }
@@ -165,6 +171,7 @@ impl HttpDoor {
         let shared = Shared {
             house,
             requests: Arc::new(Semaphore::new(limits.requests_max.min(Semaphore::MAX_PERMITS))),
+            requests_by_address: Shares::new(limits.requests_per_address_max),
             connections: Arc::new(Semaphore::new(
                 limits.connections_max.min(Semaphore::MAX_PERMITS),
             )),
@@ -200,19 +207,10 @@ impl HttpDoor {
         let limits = &self.shared.limits;
         let pace = Pace::new(limits);
         let own_pace = Arc::clone(&pace);
-        let mut io = Paced::new(io, Arc::clone(&pace));
         let Ok(_permit) = Arc::clone(&self.shared.connections).try_acquire_owned() else {
-            pace.leave_unread();
-            // Whoever does not take even this much is not waited for.
-            let turned_away = async {
-                io.write_all(TURNED_AWAY).await?;
-                io.shutdown().await
-            };
-            if !matches!(timeout(2 * LINGER, turned_away).await, Ok(Ok(()))) {
-                tracing::debug!("one connection too many broke");
-            }
-            return;
+            return self.turn_away(io).await;
         };
+        let io = Paced::new(io, Arc::clone(&pace));
         let (chores, mut new_chores) = mpsc::unbounded_channel();
         let chores = Chores(chores);
         let visit = Visit {
@@ -265,6 +263,22 @@ impl HttpDoor {
                     connection.as_mut().graceful_shutdown();
                 }
             }
+        }
+    }
+
+    /// Tells a client to come again (503), whatever it asks for, and closes the connection. Takes
+    /// a few seconds at most.
+    pub async fn turn_away<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO) {
+        let pace = Pace::new(&self.shared.limits);
+        pace.leave_unread();
+        let mut io = Paced::new(io, pace);
+        // Whoever does not take even this much is not waited for.
+        let turned_away = async {
+            io.write_all(TURNED_AWAY).await?;
+            io.shutdown().await
+        };
+        if !matches!(timeout(2 * LINGER, turned_away).await, Ok(Ok(()))) {
+            tracing::debug!("one connection too many broke");
         }
     }
 }

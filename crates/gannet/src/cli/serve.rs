@@ -114,14 +114,30 @@ pub(crate) struct Limits {
     /// Connections that are open at once; more are told to come back (503).
     #[arg(long, env = "GANNET_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
     pub(crate) max_connections: NonZeroUsize,
+    /// Of these requests, those of one address. A reverse proxy is one address; a unix socket has
+    /// none, and no such limit.
+    #[arg(
+        long,
+        env = "GANNET_MAX_REQUESTS_PER_ADDRESS",
+        value_name = "NUMBER",
+        default_value = "768"
+    )]
+    pub(crate) max_requests_per_address: NonZeroUsize,
+    /// Of these connections, those of one address; more are told to come back, or just closed.
+    #[arg(
+        long,
+        env = "GANNET_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "NUMBER",
+        default_value = "1024"
+    )]
+    pub(crate) max_connections_per_address: NonZeroUsize,
     /// Locks that clients may hold at once.
     #[arg(long, env = "GANNET_LOCKEDFILES", value_name = "NUMBER", default_value = "100")]
     pub(crate) lockedfiles: NonZeroUsize,
     /// Locks that one client may hold, by the uuid that it says it has.
     #[arg(long, env = "GANNET_MAX_LOCKS_PER_CLIENT", value_name = "NUMBER", default_value = "50")]
     pub(crate) max_locks_per_client: NonZeroUsize,
-    /// Locks that one address may hold, whatever uuids it makes up. A reverse proxy is one
-    /// address, and so is a unix socket.
+    /// Locks that one address may hold, whatever uuids it makes up.
     #[arg(long, env = "GANNET_MAX_LOCKS_PER_ADDRESS", value_name = "NUMBER", default_value = "75")]
     pub(crate) max_locks_per_address: NonZeroUsize,
     /// The head of a request, or the start of TLS, must arrive within so many seconds.

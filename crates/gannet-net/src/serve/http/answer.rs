@@ -8,7 +8,7 @@ use gannet_core::{
     Annex, Asker, AssociatedFile, Content, Error, Key, Mode, PutOffset, Removal, Result,
 };
 use gannet_wire::http::{Action, Call, DATA_LENGTH, Head, JSON, Login, Reply, Routes, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
     TRANSFER_ENCODING,
@@ -24,6 +24,7 @@ use super::outgoing::{Outgoing, Segment};
 use super::paced::{Busy, Pace};
 use super::{Chores, Rights, Shared};
 use crate::serve::held::NoRoom;
+use crate::serve::shares::{Share, host_of};
 
 /// What one connection knows.
 #[derive(Clone)]
@@ -38,7 +39,13 @@ pub(super) struct Visit {
 
 /// What lives until the last byte of a reply is sent: the request counts as in flight, and the
 /// peer need not send anything.
-pub(super) type Keep = (Busy, Option<OwnedSemaphorePermit>);
+pub(super) type Keep = (Busy, Option<Permit>);
+
+/// The right to be one of the requests at work.
+pub(super) struct Permit {
+    _in_all: OwnedSemaphorePermit,
+    _of_address: Option<Share<IpAddr>>,
+}
 
 /// A reply whose body does not hold anything yet.
 pub(super) struct Draft {
@@ -46,7 +53,7 @@ pub(super) struct Draft {
     pub(super) segments: Vec<Segment>,
     /// Whether the length of the body is announced.
     pub(super) sized: bool,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<Permit>,
 }
 
 /// A call on its way to the place it asks.
@@ -62,7 +69,8 @@ impl Visit {
     /// Answers one request. Dropping the future, or the body of the reply, frees all it holds.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Outgoing<Keep>> {
         let (request, body) = request.into_parts();
-        let busy = self.pace.busy(request.version == hyper::Version::HTTP_2);
+        let ends_blank = body.size_hint().exact().is_none_or(|len| len == 0);
+        let busy = self.pace.busy(request.version == hyper::Version::HTTP_2, ends_blank);
         let body = RequestBody::new(body);
         let mut draft = match self.respond(&request, &body).await {
             Ok(draft) => draft,
@@ -78,7 +86,7 @@ impl Visit {
             draft.head.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let waits = request.headers.contains_key(EXPECT);
-        let drained = self.pace.busy(false);
+        let drained = self.pace.busy(false, ends_blank);
         if let Some(rest) = body.drain(&self.pace, drained, waits) {
             self.chores.execute(rest);
         }
@@ -117,14 +125,27 @@ impl Visit {
         if let Action::KeepLocked { lock_id } = action {
             return self.keep_locked(&lock_id, body).await;
         }
-        let permit = Arc::clone(&self.shared.requests)
-            .try_acquire_owned()
-            .map_err(|_| Fault::overloaded("too many requests at once"))?;
+        let permit = self.permit()?;
         let draft = match version {
             Some(version) => self.act(version, action, errand, body).await?,
             None => errand.get_plainly(action).await?,
         };
         Ok(Draft { permit: Some(permit), ..draft })
+    }
+
+    fn permit(&self) -> Result<Permit, Fault> {
+        let in_all = Arc::clone(&self.shared.requests)
+            .try_acquire_owned()
+            .map_err(|_| Fault::overloaded("too many requests at once"))?;
+        let of_address = match self.from {
+            None => None,
+            Some(from) => {
+                let share = self.shared.requests_by_address.take(&host_of(from));
+                let too_many = || Fault::overloaded("too many requests from one address at once");
+                Some(share.ok_or_else(too_many)?)
+            }
+        };
+        Ok(Permit { _in_all: in_all, _of_address: of_address })
     }
 
     async fn act(

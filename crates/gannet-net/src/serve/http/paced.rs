@@ -31,6 +31,8 @@ struct State {
     /// The peer may still be sending: closing at once could destroy the reply on its way.
     unread: bool,
     heard: bool,
+    /// The last bytes that were read.
+    tail: [u8; 4],
 }
 
 #[derive(Clone, Copy)]
@@ -42,7 +44,10 @@ enum Waiting {
 }
 
 /// While this lives, the peer is not expected to send anything.
-pub(super) struct Busy(Arc<Pace>);
+pub(super) struct Busy {
+    pace: Arc<Pace>,
+    ends_blank: bool,
+}
 
 impl Pace {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
@@ -56,17 +61,19 @@ impl Pace {
                 http2: false,
                 unread: false,
                 heard: false,
+                tail: [0; 4],
             }),
         })
     }
 
-    /// A request has arrived.
-    pub(super) fn busy(self: &Arc<Self>, http2: bool) -> Busy {
+    /// A request has arrived. `ends_blank`: it ends with an empty line, as one without a body
+    /// does, and one with a body in chunks.
+    pub(super) fn busy(self: &Arc<Self>, http2: bool, ends_blank: bool) -> Busy {
         let mut state = self.state();
         state.busy += 1;
         state.http2 |= http2;
         drop(state);
-        Busy(Arc::clone(self))
+        Busy { pace: Arc::clone(self), ends_blank }
     }
 
     /// A part of a request will not be read.
@@ -79,9 +86,13 @@ impl Pace {
         self.state().busy == 0
     }
 
-    fn heard(&self) {
+    fn heard(&self, bytes: &[u8]) {
         let mut state = self.state();
         state.heard = true;
+        for &byte in &bytes[bytes.len().saturating_sub(4)..] {
+            state.tail.rotate_left(1);
+            state.tail[3] = byte;
+        }
         if state.busy == 0 {
             match state.waiting {
                 Waiting::Head(_) => {}
@@ -115,10 +126,13 @@ impl Pace {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.pace.state();
         state.busy -= 1;
         if state.busy == 0 {
-            state.waiting = Waiting::Request(Instant::now());
+            // What came after the end of this request is the begin of another.
+            let begun = self.ends_blank && !state.http2 && !ends_with_empty_line(&state.tail);
+            let now = Instant::now();
+            state.waiting = if begun { Waiting::Head(now) } else { Waiting::Request(now) };
         }
     }
 }
@@ -165,7 +179,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
         let before = buf.filled().len();
         if let Poll::Ready(outcome) = Pin::new(&mut this.io).poll_read(cx, buf) {
             if buf.filled().len() > before {
-                this.pace.heard();
+                this.pace.heard(&buf.filled()[before..]);
             }
             return Poll::Ready(outcome);
         }
@@ -235,6 +249,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+fn ends_with_empty_line(tail: &[u8]) -> bool {
+    tail.ends_with(b"\n\r\n") || tail.ends_with(b"\n\n")
 }
 
 fn too_slow(what: &'static str) -> io::Error {

@@ -16,6 +16,7 @@ use super::{House, HttpDoor, Limits, Login, Rights, Standing};
 
 mod access;
 mod fake;
+mod flood;
 mod gets;
 mod hostile;
 mod http2;

@@ -32,6 +32,32 @@ async fn more_requests_than_allowed_are_told_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_address_does_not_take_all_requests() {
+    let limits = Limits { requests_max: 4, requests_per_address_max: 2, ..Limits::default() };
+    let scene = Scene::with(limits, Access::open());
+    scene.fake.have("WORM--k", &[b'x'; 1 << 20]);
+    let get = format!("GET /git-annex/{U}/v4/key/WORM--k");
+    let from = |address: &str| scene.connect_from(address.parse().ok(), 1 << 12).0;
+    let mut readers = Vec::new();
+    for (address, status) in [
+        ("192.0.2.1", 200),
+        ("::ffff:192.0.2.1", 200),
+        ("192.0.2.1", 503),
+        ("2001:db8::1", 200),
+        ("2001:db8::2", 200),
+        ("192.0.2.2", 503), // all are taken
+    ] {
+        let mut client = from(address);
+        client.begin(&get, &[], b"").await;
+        assert_eq!(client.head().await.status, status, "{address}");
+        readers.extend((status == 200).then_some(client));
+    }
+    drop(readers);
+    pass(1).await;
+    assert_eq!(from("192.0.2.1").ask(&post(4, "checkpresent", "WORM--k")).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn aborted_requests_free_their_room() {
     let limits = Limits { requests_max: 1, connections_max: 1, ..Limits::default() };
     let scene = Scene::with(limits, Access::open());
@@ -96,6 +122,33 @@ async fn heads_must_arrive_in_time() {
     let begun = Instant::now();
     assert!(client.closed().await);
     assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+/// Sent together with a request, it is no more than any other head that does not end.
+#[tokio::test(start_paused = true)]
+async fn a_head_behind_a_request_must_arrive_in_time_too() {
+    let scene = Scene::new();
+    let put = post(4, "put", "WORM--k");
+    let chunked = ["X-git-annex-data-length: 1", "Transfer-Encoding: chunked"];
+    let check = post(4, "checkpresent", "WORM--k");
+    for (request, headers, body, seconds) in [
+        (&check, &[][..], "GET / HT", 30),
+        (&check, &[][..], "\r", 30),
+        (&check, &[][..], "", 600),
+        (&put, &chunked[..], "1\r\nx\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n", 30),
+        (&put, &chunked[..], "1\r\nx\r\n0\r\n\r\n", 600),
+    ] {
+        let mut client = scene.connect();
+        let mut text = format!("{request} HTTP/1.1\r\nHost: h\r\n");
+        for header in headers {
+            text += &format!("{header}\r\n");
+        }
+        client.send(format!("{text}\r\n{body}").as_bytes()).await;
+        assert_eq!(client.reply().await.status, 200, "{body:?}");
+        let begun = Instant::now();
+        assert!(client.closed().await);
+        assert_eq!(begun.elapsed().as_secs(), seconds, "{body:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

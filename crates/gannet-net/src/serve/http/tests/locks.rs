@@ -239,9 +239,11 @@ async fn one_address_does_not_take_all_the_room() {
             (Some("2001:db8::2"), true),
             (Some("2001:db8::ffff:3"), true),
             (Some("2001:db8::4"), false),
+            // Through a unix socket all come alike, and are limited in all only.
             (None, true),
             (Some("192.0.2.2"), true),
             (Some("192.0.2.3"), false),
+            (None, false),
         ] {
             assert_eq!(next(address).await, gets, "{address:?} in round {round}");
         }

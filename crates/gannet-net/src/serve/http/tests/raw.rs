@@ -82,6 +82,11 @@ impl Client {
         self.unread.is_empty() && !self.more().await
     }
 
+    /// The head of a reply; its body is still to come.
+    pub(super) async fn head(&mut self) -> Raw {
+        self.reply_to("HEAD").await
+    }
+
     async fn reply_to(&mut self, request: &str) -> Raw {
         let head = self.until(b"\r\n\r\n").await.expect("a head");
         let head = String::from_utf8(head).unwrap();
