@@ -2,13 +2,14 @@
 //! came back: how many bytes, framed how, and whether the framing was ended properly.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// A request as it will go over the wire.
 #[derive(Clone, Debug)]
@@ -192,13 +193,24 @@ impl Connection {
         Self::over(TcpStream::connect(address)?)
     }
 
+    /// Connects to an address from another one of this machine.
+    ///
+    /// # Errors
+    /// When nobody listens there, or not any more.
+    pub(crate) fn from(source: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect(&address.into())?;
+        Self::over(socket.into())
+    }
+
     /// Connects to an address, and lets the system hold back hardly anything that was not read.
     #[track_caller]
     pub(crate) fn narrow(address: SocketAddr) -> Self {
         // Made small later, after a large window was announced, the window would stay shut for up
         // to a minute at a time: Linux then only looks now and then whether it has opened.
-        let kind = (socket2::Domain::for_address(address), socket2::Type::STREAM);
-        let socket = socket2::Socket::new(kind.0, kind.1, None).expect("a socket");
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(NARROW).expect("make the buffer small");
         socket.connect(&address.into()).expect("connect");
         Self::over(socket.into()).expect("limit silence")

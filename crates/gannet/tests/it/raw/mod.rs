@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 mod aborts;
 mod fixtures;
 mod harness_works;
+mod hostile;
 mod life;
 pub(crate) mod locks;
 mod memory;
