@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The clocks of this machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn wall(&self) -> WallTime {

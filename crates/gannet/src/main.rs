@@ -6,11 +6,11 @@ use std::thread;
 
 use clap::Parser;
 use cli::{Cli, Command, Failure, shell};
+use gannet::clock;
 use tokio::runtime::{Builder, Runtime};
 
 mod access;
 mod cli;
-mod clock;
 mod doors;
 mod house;
 mod logging;

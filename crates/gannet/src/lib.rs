@@ -1,0 +1,4 @@
+//! What the program is put together from, as far as it is of use by itself.
+
+pub mod clock;
+pub mod remotes;
