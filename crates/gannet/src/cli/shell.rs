@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
-use clap::Args;
+use clap::{Args, Parser};
 
 mod git;
 mod line;
@@ -18,6 +18,8 @@ mod words;
 
 use order::{Order, Task};
 use rules::Rules;
+
+use crate::cli::{self, Cli};
 
 /// What `gannet shell` is told.
 #[derive(Debug, Args)]
@@ -59,6 +61,10 @@ impl Refusal {
 impl Shell {
     /// Does what is asked for.
     pub(crate) fn run(self) -> ExitCode {
+        end(self.perform())
+    }
+
+    fn perform(self) -> Outcome {
         let asked = std::env::var_os("SSH_ORIGINAL_COMMAND");
         let words = match asked {
             Some(asked) if self.words.is_empty() => vec![asked],
@@ -66,7 +72,7 @@ impl Shell {
         };
         let mut rules = Rules::of(&|name| std::env::var_os(name));
         rules.tighten(self.readonly, self.appendonly, self.limited, self.directory);
-        run(&words, &rules)
+        perform(&words, &rules)
     }
 }
 
@@ -85,17 +91,39 @@ pub(crate) fn run_as_git_annex_shell(words: &[OsString]) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    run(words, &Rules::of(&|name| std::env::var_os(name)))
+    end(match forced(words) {
+        Some(shell) => shell.and_then(Shell::perform),
+        None => perform(words, &Rules::of(&|name| std::env::var_os(name))),
+    })
 }
 
-fn run(words: &[OsString], rules: &Rules) -> ExitCode {
-    let done = Order::read(words).and_then(|order| match order {
+/// What a key is tied to. Who has this program as login shell has `gannet shell` of
+/// `authorized_keys` handed to it, as whatever else a client wants; it can only take rights away.
+fn forced(words: &[OsString]) -> Option<Result<Shell, Refusal>> {
+    let [dash_c, line] = words else { return None };
+    let mut split = words::split(line);
+    split.retain(|word| !word.is_empty());
+    let is_ours = dash_c == "-c"
+        && Path::new(split.first()?).file_name().is_some_and(|name| name == "gannet")
+        && split.get(1)? == "shell";
+    is_ours.then(|| match Cli::try_parse_from(split) {
+        Ok(Cli { command: cli::Command::Shell(shell) }) => Ok(shell),
+        Ok(_) => Err(Refusal::new("bad parameters")),
+        Err(error) => Err(Refusal::new(error.to_string())),
+    })
+}
+
+fn perform(words: &[OsString], rules: &Rules) -> Outcome {
+    match Order::read(words)? {
         Order::Annex(task) => annex(task, rules),
         Order::Git(words) => git_shell(&words, rules),
-    });
+    }
+}
+
+fn end(done: Outcome) -> ExitCode {
     done.unwrap_or_else(|refusal| {
         // Whoever would read it may be gone already.
-        let text = refusal.text.replace('\n', " ");
+        let text = refusal.text.trim_end().replace('\n', " ");
         writeln!(std::io::stderr(), "{NAME}: {text}").ok();
         ExitCode::from(refusal.code)
     })

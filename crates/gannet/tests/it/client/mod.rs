@@ -27,3 +27,5 @@ mod thing;
 mod together;
 mod tree;
 mod unlocked;
+
+pub(crate) use scene::objects_in;

@@ -210,7 +210,7 @@ pub(super) fn text(path: &Path) -> &str {
 }
 
 /// Returns the names of the objects at `dir`, two levels of directories further down.
-pub(super) fn objects_in(dir: &Path) -> BTreeSet<Vec<u8>> {
+pub(crate) fn objects_in(dir: &Path) -> BTreeSet<Vec<u8>> {
     let below = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
     let keys = below(dir.to_owned()).flat_map(|one| below(one.path()));
     let keys = keys.flat_map(|two| below(two.path()));

@@ -12,7 +12,7 @@ mod git;
 mod gone;
 mod hung;
 mod limits;
-mod secluded;
+pub(crate) mod secluded;
 mod space;
 
 /// A content with its key.

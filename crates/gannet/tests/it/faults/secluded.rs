@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 /// `name` is the name of the test. Who is not allowed to do that here does it as the root of a
 /// user namespace, in another process.
 #[track_caller]
-pub(super) fn secluded(name: &str, test: impl FnOnce()) {
+pub(crate) fn secluded(name: &str, test: impl FnOnce()) {
     match unshare(CloneFlags::CLONE_NEWNS) {
         Ok(()) => {}
         Err(Errno::EPERM) if std::env::var_os(INSIDE).is_none() => return again(name),

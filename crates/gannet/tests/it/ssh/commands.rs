@@ -42,25 +42,29 @@ fn options_limit_a_key_as_the_environment_does_and_pushes_too() {
         (&[], &drop, None),
         (&[], "", Some("bad parameters")),
     ];
-    let gannet = programs(&world, Which::Gannet).join("gannet");
+    let gannet = programs(&world, Which::Gannet);
     for (options, asked, refusal) in cases {
-        for original in [false, true] {
-            let mut command = world.command(world.path(), &gannet);
-            command.arg("shell").args(options).stdin(no_wish(&world));
-            match (original, asked) {
-                (_, "") => {}
-                (true, asked) => {
-                    command.env("SSH_ORIGINAL_COMMAND", asked);
+        for way in ["by hand", "tied to a key", "tied to a key, as login shell"] {
+            let mut command = world.command(world.path(), gannet.join("gannet"));
+            command.stdin(no_wish(&world));
+            match way {
+                "by hand" if asked.is_empty() => command.arg("shell").args(options),
+                "by hand" => command.arg("shell").args(options).args(["-c", asked]),
+                "tied to a key" => command.arg("shell").args(options),
+                _ => {
+                    command = world.command(world.path(), gannet.join("git-annex-shell"));
+                    let line = format!("/some/where/gannet  shell {}", options.join(" "));
+                    command.args(["-c", &line]).stdin(no_wish(&world))
                 }
-                (false, asked) => {
-                    command.args(["-c", asked]);
-                }
+            };
+            if way != "by hand" && !asked.is_empty() {
+                command.env("SSH_ORIGINAL_COMMAND", asked);
             }
             let said = finish(&mut command, PATIENCE);
             match refusal {
-                None => assert!(said.success(), "{options:?} {asked}: {said}"),
+                None => assert!(said.success(), "{way}: {options:?} {asked}: {said}"),
                 Some(text) => {
-                    assert_eq!(said.code, Some(1), "{options:?} {asked}: {said}");
+                    assert_eq!(said.code, Some(1), "{way}: {options:?} {asked}: {said}");
                     assert!(said.stdout.is_empty() && said.err().contains(text), "{said}");
                 }
             }

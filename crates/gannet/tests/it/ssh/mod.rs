@@ -11,7 +11,9 @@ mod clients;
 mod commands;
 mod endings;
 mod pushes;
+mod recipes;
 pub(crate) mod sshd;
+mod talk;
 
 /// Whose `git-annex-shell` it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

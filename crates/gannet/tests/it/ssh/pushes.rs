@@ -1,19 +1,16 @@
 //! Git through the line protocol, and pushes that others notice.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
 
 use super::sshd::Sshd;
+use super::talk::Talk;
 use super::{Which, programs};
 use crate::harness::server::GANNET;
 use crate::harness::world::finish;
-use crate::harness::{CLIENT, Repo, SERVER, Seeded, World, eventually};
+use crate::harness::{CLIENT, Repo, SERVER, Seeded, World};
 
 #[test]
 fn the_remote_daemon_notices_pushes() {
@@ -42,7 +39,7 @@ fn what_is_told_of_references_is_what_the_reference_tells() {
         .collect();
     let mut expect = |expected: &str| {
         for talk in &mut both {
-            assert_eq!(talk.next(), expected);
+            assert_eq!(talk.hear(), expected);
         }
     };
     expect("READY");
@@ -115,9 +112,9 @@ fn who_may_not_write_cannot_push_through_the_line_protocol() {
         let mut shell = world.command(world.path(), GANNET);
         shell.arg("shell").args(options).args(["p2pstdio", repo.arg(), CLIENT]);
         let mut talk = Talk::start(shell);
-        assert_eq!(talk.next(), format!("AUTH-SUCCESS {SERVER}"));
+        assert_eq!(talk.hear(), format!("AUTH-SUCCESS {SERVER}"));
         talk.say(&format!("CONNECT {service}\n"));
-        assert_eq!(talk.next(), format!("ERROR {error}"), "{options:?}");
+        assert_eq!(talk.hear(), format!("ERROR {error}"), "{options:?}");
         // The connection ends, though the client has not ended it.
         assert_eq!(talk.wait(), Some(1), "{options:?}");
     }
@@ -172,64 +169,6 @@ fn a_network_that_leads_to(world: &World, repo: &Repo, options: &[&str]) -> Stri
     fs::write(&program, script).expect("write a program");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it a program");
     format!("p2p-annex::{name}:there")
-}
-
-/// A program that says one line after the other. Dropping it kills it.
-struct Talk {
-    program: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
-}
-
-impl Talk {
-    fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut program = command.spawn().expect("start a program");
-        let input = program.stdin.take();
-        let output = BufReader::new(program.stdout.take().expect("a piped standard output"));
-        let (said, lines) = channel();
-        thread::spawn(move || {
-            output.lines().map_while(Result::ok).try_for_each(|line| said.send(line))
-        });
-        Self { program, input, lines }
-    }
-
-    #[track_caller]
-    fn next(&mut self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("another line")
-    }
-
-    #[track_caller]
-    fn wait_for(&mut self, beginning: &str) {
-        while !self.next().starts_with(beginning) {}
-    }
-
-    fn say(&mut self, text: &str) {
-        let input = self.input.as_mut().expect("an input");
-        input.write_all(text.as_bytes()).expect("write to a program");
-    }
-
-    /// Closes its input, and returns its exit code.
-    fn end(mut self) -> Option<i32> {
-        drop(self.input.take());
-        self.wait()
-    }
-
-    /// Waits for its end, and returns its exit code.
-    fn wait(&mut self) -> Option<i32> {
-        eventually(PATIENCE, || {
-            let status = self.program.try_wait().expect("wait for a program");
-            status.ok_or_else(|| "it runs on".to_owned())
-        })
-        .code()
-    }
-}
-
-impl Drop for Talk {
-    fn drop(&mut self) {
-        drop(self.program.kill());
-        drop(self.program.wait());
-    }
 }
 
 fn id(world: &World, dir: &Path, name: &str) -> String {

@@ -25,8 +25,19 @@ use crate::harness::world::oracle;
 pub(crate) struct Sshd {
     dir: PathBuf,
     port: u16,
+    authorized_keys: PathBuf,
     street: Arc<Street>,
     listening: Option<JoinHandle<()>>,
+}
+
+/// What the accounts that people log in to are like.
+pub(crate) struct Account {
+    /// Directories of programs, first in their path.
+    pub(crate) programs: String,
+    /// Their home, if it is not that of the user.
+    pub(crate) home: Option<PathBuf>,
+    /// The file of keys that are let in, if it is not one that only this sshd uses.
+    pub(crate) authorized_keys: Option<PathBuf>,
 }
 
 /// A key that is let in.
@@ -48,12 +59,25 @@ struct Street {
 impl Sshd {
     /// Starts one whose `git-annex-shell` is the one wanted. With Gannet's there is no git-annex.
     pub(crate) fn start(world: &World, which: Which) -> Self {
+        let mut programs = text(&programs(world, which)).to_owned();
+        if which == Which::Reference {
+            programs = format!("{programs}:{}", text(&oracle()));
+        }
+        let home = Some(world.join("home"));
+        Self::start_with(world, &Account { programs, home, authorized_keys: None })
+    }
+
+    /// Starts one where accounts look like this.
+    pub(crate) fn start_with(world: &World, account: &Account) -> Self {
         let dir = world.fresh("sshd");
         fs::create_dir(&dir).expect("make a directory for sshd");
         make_key(world, &dir.join("host"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen on a free port");
         let port = listener.local_addr().expect("an address").port();
-        fs::write(dir.join("sshd_config"), configuration(world, which, &dir)).expect("write it");
+        let authorized_keys =
+            account.authorized_keys.clone().unwrap_or_else(|| dir.join("authorized_keys"));
+        fs::write(dir.join("sshd_config"), configuration(world, account, &authorized_keys, &dir))
+            .expect("write it");
         if geteuid().is_root() {
             // Empty, and without it sshd refuses to start as root.
             fs::create_dir_all("/run/sshd").expect("make the directory for unprivileged parts");
@@ -63,7 +87,7 @@ impl Sshd {
             let (street, dir) = (Arc::clone(&street), dir.clone());
             move || street.let_in(&listener, &dir)
         });
-        Self { dir, port, street, listening: Some(listening) }
+        Self { dir, port, authorized_keys, street, listening: Some(listening) }
     }
 
     /// Makes a key and lets it in, with options as they stand before a key in `authorized_keys`.
@@ -71,7 +95,7 @@ impl Sshd {
         let key = world.fresh("key");
         make_key(world, &key);
         let line = format!("{options} {}", read(&key.with_extension("pub")));
-        let mut admitted = append(&self.dir.join("authorized_keys"));
+        let mut admitted = append(&self.authorized_keys);
         admitted.write_all(line.trim_start().as_bytes()).expect("let the key in");
         self.login(world, &key)
     }
@@ -86,8 +110,8 @@ impl Sshd {
         self.street.clear();
     }
 
-    /// Prepares the client's side.
-    fn login(&self, world: &World, key: &Path) -> Login {
+    /// Prepares the client's side for a key that is let in already.
+    pub(crate) fn login(&self, world: &World, key: &Path) -> Login {
         let Self { dir, port, .. } = self;
         let host = read(&dir.join("host.pub"));
         let known = dir.join("known_hosts");
@@ -104,9 +128,10 @@ impl Sshd {
             ("LogLevel", "ERROR"),
         ];
         let line = |(name, value): (&str, &str)| format!("{name} {value}\n");
-        fs::write(&config, settings.map(line).concat()).expect("write the client's settings");
+        let settings = settings.map(line).concat() + "Host example.com\nHostName 127.0.0.1\n";
+        fs::write(&config, settings).expect("write the client's settings");
         let ssh = world.fresh("ssh");
-        let script = format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", text(&config));
+        let script = format!("#!/bin/sh\nexec {SSH} -F {} \"$@\"\n", text(&config));
         fs::write(&ssh, script).expect("write the program");
         fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("make it a program");
         Login { ssh, config, base: format!("ssh://127.0.0.1:{port}") }
@@ -126,8 +151,13 @@ impl Login {
 
     /// Prepares ssh to have `line` executed there.
     pub(crate) fn command(&self, world: &World, line: &str) -> Command {
+        self.command_at(world, "127.0.0.1", line)
+    }
+
+    /// The same, as somebody: `user@example.com`.
+    pub(crate) fn command_at(&self, world: &World, place: &str, line: &str) -> Command {
         let mut ssh = world.command(world.path(), &self.ssh);
-        ssh.args(["127.0.0.1", line]);
+        ssh.args([place, line]);
         ssh
     }
 
@@ -194,30 +224,31 @@ fn serve(connection: TcpStream, dir: &Path) -> JoinHandle<()> {
     })
 }
 
-fn configuration(world: &World, which: Which, dir: &Path) -> String {
-    let mut path = text(&programs(world, which)).to_owned();
-    if which == Which::Reference {
-        path = format!("{path}:{}", text(&oracle()));
-    }
-    path = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
-    let (home, git) = (world.join("home"), world.join("gitconfig"));
-    let environment = [
+fn configuration(world: &World, account: &Account, keys: &Path, dir: &Path) -> String {
+    let path = format!("{}:{}", account.programs, std::env::var("PATH").unwrap_or_default());
+    let git = world.join("gitconfig");
+    let mut environment = vec![
         ("PATH", &*path),
-        ("HOME", text(&home)),
         ("LANG", "C.UTF-8"),
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", text(&git)),
     ];
-    let environment = environment.map(|(name, value)| format!(" \"{name}={value}\"")).concat();
-    let dir = text(dir);
+    if let Some(home) = &account.home {
+        environment.push(("HOME", text(home)));
+    }
+    let quoted = |(name, value)| format!(" \"{name}={value}\"");
+    let environment: String = environment.into_iter().map(quoted).collect();
     format!(
-        "HostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized_keys\nPidFile none\n\
-         StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-         PermitRootLogin yes\nMaxSessions 100\nLogLevel VERBOSE\nSetEnv{environment}\n",
+        "HostKey {}/host\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
+         MaxSessions 100\nLogLevel VERBOSE\nSetEnv{environment}\n",
+        text(dir),
+        text(keys),
     )
 }
 
-fn make_key(world: &World, path: &Path) {
+/// Makes a key at `path`, and its public half beside it, `.pub`.
+pub(crate) fn make_key(world: &World, path: &Path) {
     let type_and_no_password = ["-q", "-t", "ed25519", "-N", ""];
     world.ok(
         world.path(),
@@ -237,5 +268,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ASCII")
 }
 
+/// What tests call ssh may lead to it.
+const SSH: &str = "/usr/bin/ssh";
 /// sshd starts itself again by its path.
 const SSHD: &str = "/usr/sbin/sshd";
