@@ -191,6 +191,19 @@ impl Verified {
     /// # Errors
     /// What the disk or a hook reports.
     pub(crate) fn move_in(mut self) -> Result<TransferLock> {
+        let moved = self.try_move_in();
+        let Self { site, key, transfer, .. } = self;
+        if let Err(error) = moved {
+            // The disk may have refused after that.
+            if !site.locate(&key).is_ok_and(|object| matches!(object.metadata(), Ok(None))) {
+                transfer.leave();
+            }
+            return Err(error);
+        }
+        Ok(transfer)
+    }
+
+    fn try_move_in(&mut self) -> Result<()> {
         let settings = self.site.settings();
         let object = self.site.locate(&self.key)?;
         self.partial.resumable = false;
@@ -203,7 +216,7 @@ impl Verified {
         }
         self.transfer.succeeded();
         remove_leftovers(&self.site, &self.key);
-        Ok(self.transfer)
+        Ok(())
     }
 }
 

@@ -74,18 +74,25 @@ fn recover_transfer(
         Err(Error::Busy { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    arriving::recover(site, key, &lock)?;
-    let here = site.locate(key)?.metadata()?.is_some();
-    let recorded = if here { record_as_found(site, git, clock, key) } else { Ok(()) };
-    drop(lock); // not before: a crash right here leaves it for the next
-    recorded
+    let recovered = arriving::recover(site, key, &lock).and_then(|()| {
+        let here = site.locate(key)?.metadata()?.is_some();
+        if here { record_as_found(site, git, clock, key) } else { Ok(()) }
+    });
+    match recovered {
+        Ok(()) => drop(lock), // not before: a crash leaves it for the next
+        Err(_) => lock.leave(),
+    }
+    recovered
 }
 
 /// Records how far a removal came.
 pub(crate) fn recover_removal(site: &Site, git: &Git, clock: &dyn Clock, key: &Key) -> Result<()> {
     let Some(trace) = Trace::take(site, key)? else { return Ok(()) };
     let recorded = record_as_found(site, git, clock, key);
-    drop(trace);
+    match recorded {
+        Ok(()) => drop(trace),
+        Err(_) => trace.leave(),
+    }
     recorded
 }
 

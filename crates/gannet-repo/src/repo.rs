@@ -156,8 +156,11 @@ impl Repo {
         };
         let (repo, key) = (self.clone(), key.clone());
         Self::to_the_end(async move {
-            let outcome = repo.remove_now(&key, lock).await;
-            repo.put_away(trace).await?;
+            let outcome = repo.remove_now(&key, *lock).await;
+            match (&outcome, trace) {
+                (Err(_), Some(trace)) => trace.leave(),
+                (_, trace) => repo.put_away(trace).await?,
+            }
             drop(turn);
             outcome
         })
@@ -190,7 +193,7 @@ enum Permission {
     Absent,
     Refused,
     /// Also what tells after a crash that the location log may be wrong.
-    Granted(RemovalLock, Option<Trace>),
+    Granted(Box<RemovalLock>, Option<Trace>),
 }
 
 impl Inner {
@@ -257,7 +260,7 @@ impl Inner {
         // Once is enough: as long as this lock is held, nobody can count on the content.
         match deadline {
             Some(deadline) if !in_time(self.clock.boot(), deadline) => Ok(Permission::Refused),
-            _ => Ok(Permission::Granted(lock, Trace::begin(site, key))),
+            _ => Ok(Permission::Granted(Box::new(lock), Trace::begin(site, key))),
         }
     }
 }
@@ -399,12 +402,24 @@ impl Annex for Repo {
             let stored = key.clone();
             let moved = move |inner: &Inner, site: &Site| {
                 let transfer = verified.move_in()?;
-                if inner.is_shown(site, &stored)? { Ok(transfer) } else { Err(busy(&stored)) }
+                match inner.is_shown(site, &stored) {
+                    Ok(true) => Ok(transfer),
+                    Ok(false) => Err(busy(&stored)),
+                    Err(error) => {
+                        transfer.leave();
+                        Err(error)
+                    }
+                }
             };
-            let transfer = repo.go_on(moved).await?;
-            let recorded = repo.inner.scribe.record(&key, Claim::AsFound).await;
-            repo.put_away(transfer).await?;
-            recorded?;
+            let doubt = |_: &Error| repo.inner.scribe.doubt(std::slice::from_ref(&key));
+            let transfer = repo.go_on(moved).await.inspect_err(doubt)?;
+            match repo.inner.scribe.record(&key, Claim::AsFound).await {
+                Ok(()) => repo.put_away(transfer).await?,
+                Err(error) => {
+                    transfer.leave();
+                    return Err(error);
+                }
+            }
             drop(turn);
             Ok(Stored::default())
         })

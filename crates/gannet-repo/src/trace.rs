@@ -20,6 +20,7 @@ use crate::step::Step;
 #[must_use = "the trace is there only as long as this is kept"]
 pub(crate) struct Trace {
     path: PathBuf,
+    stays: bool,
     _lock: LockFile,
 }
 
@@ -32,7 +33,7 @@ impl Trace {
     pub(crate) fn take(site: &Site, key: &Key) -> Result<Option<Self>> {
         let path = place(site, key);
         let lock = LockFile::of_deletable(&path, site.settings())?;
-        Ok(lock.map(|lock| Self { path, _lock: lock }))
+        Ok(lock.map(|lock| Self { path, stays: false, _lock: lock }))
     }
 
     /// The same for a removal that begins. It does not depend on it: where the disk refuses, that
@@ -43,10 +44,18 @@ impl Trace {
             None
         })
     }
+
+    /// Unlocks it and leaves it there: what became of the removal could not be recorded.
+    pub(crate) fn leave(mut self) {
+        self.stays = true;
+    }
 }
 
 impl Drop for Trace {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // While it is locked: whoever locks it after that finds its lock void.
         if let Err(error) = remove_if_exists(Step::RemoveTrace, &self.path) {
             tracing::warn!("{}", error.chain());

@@ -135,6 +135,13 @@ impl TransferLock {
         }
     }
 
+    /// Lets go of the lock, and leaves its files: whoever opens the repository next looks what became
+    /// of the content.
+    pub(crate) fn leave(mut self) {
+        self.noted = None;
+        self.locks.clear();
+    }
+
     /// The note is for information only: failing to write it is no reason to refuse content.
     fn note(&mut self, bytes: u64) {
         let mut text = self.head.clone();

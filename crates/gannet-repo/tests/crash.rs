@@ -143,7 +143,7 @@ impl Operation {
     }
 
     fn look(self, dir: &Path, stop: &str) {
-        examine(self, dir, true, stop);
+        examine(self, dir, stop);
         settle(self, dir, stop);
     }
 

@@ -145,7 +145,7 @@ impl Operation {
             }
             return self.ask_git_annex(dir, nth, context);
         }
-        examine(self, dir, false, context);
+        examine(self, dir, context);
         settle(self, dir, context);
         self.ask_git_annex(dir, nth, context);
     }

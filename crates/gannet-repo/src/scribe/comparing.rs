@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gannet_core::{Key, Result};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Desk, lock};
 use crate::journal::{self, Change, Claim};
@@ -48,7 +48,7 @@ impl Desk {
     /// # Errors
     /// When nothing can be recorded. Those keys are compared later.
     pub(crate) async fn compare_due(self: &Arc<Self>) -> Result<()> {
-        loop {
+        for _ in 0..BATCHES_MAX {
             let (keys, forgotten) = {
                 let mut recent = lock(&self.recent);
                 (recent.take_due(self.clock.boot()), recent.take_forgotten())
@@ -122,7 +122,8 @@ async fn keep_comparing(desk: Weak<Desk>, crowded: Arc<Notify>) {
         // Which of them it was makes no difference.
         drop(timeout(PAUSE, crowded.notified()).await);
         let Some(desk) = desk.upgrade() else { return };
-        if let Err(error) = desk.compare_due().await {
+        let compared = desk.compare_due().await;
+        if let Err(error) = &compared {
             tracing::warn!(
                 "cannot compare the location logs of {} with its content, will try again: {}",
                 desk.current.path().display(),
@@ -134,8 +135,15 @@ async fn keep_comparing(desk: Weak<Desk>, crowded: Arc<Notify>) {
             *comparing = false;
             return;
         }
+        drop(comparing);
+        drop(desk);
+        if compared.is_err() {
+            sleep(PAUSE).await; // however many keys wait
+        }
     }
 }
 
 /// How often it is looked whether anything is due.
 const PAUSE: Duration = Duration::from_secs(15);
+/// How much is done at a time. What has to be compared again must not come before what waits.
+const BATCHES_MAX: usize = 200;
