@@ -91,7 +91,7 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let header_timeout = seconds(serve.limits.header_timeout);
     let capacity = capacity(serve, files);
-    let limits = limits(serve, capacity.connections);
+    let limits = limits(serve, capacity);
     let http = HttpDoor::new(Arc::new(house.clone()), limits).below(&serve.listen.base_path);
     let doorman = Doorman::new(http, plan.tls, capacity, header_timeout);
     let (stop, stopping) = watch::channel(false);
@@ -292,15 +292,16 @@ fn capacity(serve: &Serve, files: Option<u64>) -> Capacity {
     Capacity { connections, connections_per_address }
 }
 
-fn limits(serve: &Serve, connections_max: usize) -> Limits {
+fn limits(serve: &Serve, capacity: Capacity) -> Limits {
     let limits = &serve.limits;
     Limits {
         header_seconds_max: limits.header_timeout,
         keep_alive_seconds_max: limits.keep_alive_timeout,
         idle_seconds_max: limits.idle_timeout,
-        requests_max: limits.max_requests.get().min(connections_max),
+        requests_max: limits.max_requests.get().min(capacity.connections),
         requests_per_address_max: limits.max_requests_per_address.get(),
-        connections_max,
+        connections_max: capacity.connections,
+        connections_per_address_max: capacity.connections_per_address,
         locks_max: limits.lockedfiles.get(),
         locks_per_client_max: limits.max_locks_per_client.get(),
         locks_per_address_max: limits.max_locks_per_address.get(),

@@ -10,11 +10,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use gannet_core::dropping::has_lapsed;
 use gannet_core::{Error, Lock, Result, Uuid};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::shares::{Share, Shares, host_of};
+use super::shares::{Full, Place, Places, Share, Shares};
 
 /// The locks that were given out and not taken back.
 ///
@@ -22,9 +22,8 @@ use super::shares::{Share, Shares, host_of};
 /// keeps it. Dropping the table drops the locks: their retention stands.
 pub(super) struct HeldLocks {
     inner: Arc<Inner>,
-    total: Arc<Semaphore>,
+    places: Places,
     by_client: Arc<Shares<Option<Uuid>>>,
-    by_address: Arc<Shares<IpAddr>>,
     /// The task that ends locks whose time is over; started with the first lock.
     expiry: Mutex<Option<AbortHandle>>,
 }
@@ -42,9 +41,8 @@ pub(super) struct Room {
 
 /// A place in the table for one lock. Dropping it frees the place at once.
 pub(super) struct Slot {
-    _in_all: OwnedSemaphorePermit,
+    _place: Place,
     _of_client: Share<Option<Uuid>>,
-    _of_address: Option<Share<IpAddr>>,
 }
 
 /// A connection that keeps a lock. While it lives, the lock's time does not run out.
@@ -62,32 +60,24 @@ impl HeldLocks {
         let inner = Inner { entries: Mutex::default(), lifetime, changed: Notify::new() };
         Self {
             inner: Arc::new(inner),
-            total: Arc::new(Semaphore::new(room.total.min(Semaphore::MAX_PERMITS))),
+            places: Places::new(room.total, room.per_address),
             by_client: Shares::new(room.per_client),
-            by_address: Shares::new(room.per_address),
             expiry: Mutex::default(),
         }
     }
 
     /// Makes room for a lock of `client`, who comes from `address`, if there is any.
-    ///
-    /// Whoever has no address, because it came through a unix socket, is not limited by it: one
-    /// limit for all of them would protect nobody from the others.
     pub(super) fn reserve(
         &self,
         client: Option<&Uuid>,
         address: Option<IpAddr>,
     ) -> Result<Slot, NoRoom> {
-        let in_all = Arc::clone(&self.total).try_acquire_owned().map_err(|_| NoRoom::InAll)?;
+        let place = self.places.take(address).map_err(|full| match full {
+            Full::InAll => NoRoom::InAll,
+            Full::ForThisAddress => NoRoom::ForThisAddress,
+        })?;
         let of_client = self.by_client.take(&client.cloned()).ok_or(NoRoom::ForThisClient)?;
-        let of_address = match address {
-            None => None,
-            Some(address) => {
-                let share = self.by_address.take(&host_of(address));
-                Some(share.ok_or(NoRoom::ForThisAddress)?)
-            }
-        };
-        Ok(Slot { _in_all: in_all, _of_client: of_client, _of_address: of_address })
+        Ok(Slot { _place: place, _of_client: of_client })
     }
 
     /// Takes in a lock and names it.

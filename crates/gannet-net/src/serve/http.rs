@@ -28,7 +28,7 @@ use self::answer::Visit;
 use self::paced::{LINGER, Pace, Paced};
 use self::streams::Streams;
 use super::held::{HeldLocks, Room};
-use super::shares::Shares;
+use super::shares::Places;
 
 mod answer;
 mod fault;
@@ -94,8 +94,12 @@ pub struct Limits {
     /// Of these, requests that come from one address: a /64 of IPv6 is one address; whoever has
     /// none is not limited so. Default: 768, so that no stranger can take all.
     pub requests_per_address_max: usize,
-    /// Open connections; more are told to come again (503). Default: 4096.
+    /// Open connections; more are told to come again (503). As many requests may be in progress
+    /// on all connections of HTTP/2 together: one may need as much as a connection. Default: 4096.
     pub connections_max: usize,
+    /// Of these requests on connections of HTTP/2, those of one address. (Whoever accepts
+    /// connections limits those.) Default: 1024.
+    pub connections_per_address_max: usize,
     /// Locks held for clients. Default: 100, as the reference's `--lockedfiles`.
     pub locks_max: usize,
     /// Locks held for one client, by the uuid that it says it has. Default: 50.
@@ -126,6 +130,7 @@ impl Default for Limits {
             requests_max: 1024,
             requests_per_address_max: 768,
             connections_max: 4096,
+            connections_per_address_max: 1024,
             locks_max: 100,
             locks_per_client_max: 50,
             locks_per_address_max: 75,
@@ -159,8 +164,8 @@ pub struct HttpDoor {
 struct Shared {
     house: Arc<dyn House>,
     limits: Limits,
-    requests: Arc<Semaphore>,
-    requests_by_address: Arc<Shares<IpAddr>>,
+    requests: Places,
+    streams: Arc<Places>,
     connections: Arc<Semaphore>,
     locks: HeldLocks,
 }
@@ -170,8 +175,11 @@ impl HttpDoor {
     pub fn new(house: Arc<dyn House>, limits: Limits) -> Self {
         let shared = Shared {
             house,
-            requests: Arc::new(Semaphore::new(limits.requests_max.min(Semaphore::MAX_PERMITS))),
-            requests_by_address: Shares::new(limits.requests_per_address_max),
+            requests: Places::new(limits.requests_max, limits.requests_per_address_max),
+            streams: Arc::new(Places::new(
+                limits.connections_max,
+                limits.connections_per_address_max,
+            )),
             connections: Arc::new(Semaphore::new(
                 limits.connections_max.min(Semaphore::MAX_PERMITS),
             )),
@@ -225,7 +233,12 @@ impl HttpDoor {
             let visit = visit.clone();
             async move { Ok::<_, Infallible>(visit.answer(request).await) }
         });
-        let mut builder = auto::Builder::new(Streams { chores, idle: limits.idle() });
+        let mut builder = auto::Builder::new(Streams {
+            chores,
+            idle: limits.idle(),
+            places: Arc::clone(&self.shared.streams),
+            from,
+        });
         builder
             .http1()
             .timer(TokioTimer::new())

@@ -5,6 +5,61 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Places of which there are so many in all, and so many for each address.
+#[derive(Debug)]
+pub struct Places {
+    in_all: Arc<Semaphore>,
+    by_address: Arc<Shares<IpAddr>>,
+}
+
+/// One of them. Dropping it frees it at once.
+#[derive(Debug)]
+#[must_use = "what is not kept is given back"]
+pub struct Place {
+    _in_all: OwnedSemaphorePermit,
+    _of_address: Option<Share<IpAddr>>,
+}
+
+/// Which places are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All of them.
+    InAll,
+    /// Those that one address may have.
+    ForThisAddress,
+}
+
+impl Places {
+    /// So many in all, and for each address.
+    #[must_use]
+    pub fn new(in_all: usize, per_address: usize) -> Self {
+        Self {
+            in_all: Arc::new(Semaphore::new(in_all.min(Semaphore::MAX_PERMITS))),
+            by_address: Shares::new(per_address),
+        }
+    }
+
+    /// Takes one for whoever is at `address`.
+    ///
+    /// Whoever has no address, because it came through a unix socket, is not limited by it: one
+    /// limit for all of them would protect nobody from the others.
+    ///
+    /// # Errors
+    /// When none is free.
+    pub fn take(&self, address: Option<IpAddr>) -> Result<Place, Full> {
+        let in_all = Arc::clone(&self.in_all).try_acquire_owned().map_err(|_| Full::InAll)?;
+        let of_address = match address {
+            None => None,
+            Some(address) => {
+                Some(self.by_address.take(&host_of(address)).ok_or(Full::ForThisAddress)?)
+            }
+        };
+        Ok(Place { _in_all: in_all, _of_address: of_address })
+    }
+}
+
 /// Counts what each holder has, and lets none have more than a share.
 ///
 /// Whoever has nothing is forgotten: strangers make up names without end.

@@ -10,13 +10,13 @@ use gannet_core::{
 use gannet_wire::http::{Action, Call, DATA_LENGTH, Head, JSON, Login, Reply, Routes, Version};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderValue,
     TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::rt::Executor;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::fault::Fault;
 use super::incoming::RequestBody;
@@ -24,7 +24,7 @@ use super::outgoing::{Outgoing, Segment};
 use super::paced::{Busy, Pace};
 use super::{Chores, Rights, Shared};
 use crate::serve::held::NoRoom;
-use crate::serve::shares::{Share, host_of};
+use crate::serve::shares::{Full, Place};
 
 /// What one connection knows.
 #[derive(Clone)]
@@ -39,13 +39,7 @@ pub(super) struct Visit {
 
 /// What lives until the last byte of a reply is sent: the request counts as in flight, and the
 /// peer need not send anything.
-pub(super) type Keep = (Busy, Option<Permit>);
-
-/// The right to be one of the requests at work.
-pub(super) struct Permit {
-    _in_all: OwnedSemaphorePermit,
-    _of_address: Option<Share<IpAddr>>,
-}
+pub(super) type Keep = (Busy, Option<Place>);
 
 /// A reply whose body does not hold anything yet.
 pub(super) struct Draft {
@@ -53,7 +47,7 @@ pub(super) struct Draft {
     pub(super) segments: Vec<Segment>,
     /// Whether the length of the body is announced.
     pub(super) sized: bool,
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Option<Place>,
 }
 
 /// A call on its way to the place it asks.
@@ -62,17 +56,21 @@ pub(super) struct Errand<'a> {
     pub(super) asker: Asker,
     pub(super) rights: Rights,
     pub(super) head_only: bool,
+    /// Without its header fields, unless the route is the unversioned one.
     pub(super) request: &'a Parts,
 }
 
 impl Visit {
     /// Answers one request. Dropping the future, or the body of the reply, frees all it holds.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Outgoing<Keep>> {
-        let (request, body) = request.into_parts();
+        let (mut request, body) = request.into_parts();
         let ends_blank = body.size_hint().exact().is_none_or(|len| len == 0);
         let busy = self.pace.busy(request.version == hyper::Version::HTTP_2, ends_blank);
         let body = RequestBody::new(body);
-        let mut draft = match self.respond(&request, &body).await {
+        let announced =
+            request.headers.get(DATA_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        let waits = request.headers.contains_key(EXPECT);
+        let mut draft = match self.respond(&mut request, &body).await {
             Ok(draft) => draft,
             Err(fault) => Draft::fault(fault),
         };
@@ -80,12 +78,9 @@ impl Visit {
             draft.behead();
         }
         tracing::debug!("{} {}: {}", request.method, request.uri.path(), draft.head.status());
-        let announced =
-            request.headers.get(DATA_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
         if request.version != hyper::Version::HTTP_2 && body.give_up(&self.pace, announced) {
             draft.head.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let waits = request.headers.contains_key(EXPECT);
         let drained = self.pace.busy(false, ends_blank);
         if let Some(rest) = body.drain(&self.pace, drained, waits) {
             self.chores.execute(rest);
@@ -98,7 +93,7 @@ impl Visit {
     }
 
     /// Judges in the order of p2p-http §1: request, repository, rights; then acts.
-    async fn respond(&self, request: &Parts, body: &RequestBody) -> Result<Draft, Fault> {
+    async fn respond(&self, request: &mut Parts, body: &RequestBody) -> Result<Draft, Fault> {
         check_framing(request)?;
         let call = self.routes.read(Head {
             method: request.method.as_str(),
@@ -110,6 +105,10 @@ impl Visit {
         let login = login.and_then(|header| Login::parse(header.as_bytes()));
         let rights = self.shared.house.rights(login.as_ref());
         let Call { server, version, client, bypass, head_only, action } = call;
+        if version.is_some() {
+            // Nobody looks at them again, and the request may last for days.
+            request.headers = HeaderMap::new();
+        }
         let annex = match self.shared.house.annex(&server).await {
             Ok(annex) => {
                 annex.ok_or_else(|| Fault::new(StatusCode::NOT_FOUND, "no such repository here"))?
@@ -125,27 +124,17 @@ impl Visit {
         if let Action::KeepLocked { lock_id } = action {
             return self.keep_locked(&lock_id, body).await;
         }
-        let permit = self.permit()?;
+        let permit = self.shared.requests.take(self.from).map_err(|full| {
+            Fault::overloaded(match full {
+                Full::InAll => "too many requests at once",
+                Full::ForThisAddress => "too many requests from one address at once",
+            })
+        })?;
         let draft = match version {
             Some(version) => self.act(version, action, errand, body).await?,
             None => errand.get_plainly(action).await?,
         };
         Ok(Draft { permit: Some(permit), ..draft })
-    }
-
-    fn permit(&self) -> Result<Permit, Fault> {
-        let in_all = Arc::clone(&self.shared.requests)
-            .try_acquire_owned()
-            .map_err(|_| Fault::overloaded("too many requests at once"))?;
-        let of_address = match self.from {
-            None => None,
-            Some(from) => {
-                let share = self.shared.requests_by_address.take(&host_of(from));
-                let too_many = || Fault::overloaded("too many requests from one address at once");
-                Some(share.ok_or_else(too_many)?)
-            }
-        };
-        Ok(Permit { _in_all: in_all, _of_address: of_address })
     }
 
     async fn act(

@@ -4,6 +4,7 @@
 //! On HTTP/2 it blocks its own stream alone: nothing is asked for any more, so the stream's future
 //! is watched instead.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,7 @@ use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Chores;
+use crate::serve::shares::{Place, Places};
 
 /// Runs the streams of one connection.
 #[derive(Clone)]
@@ -20,6 +22,10 @@ pub(super) struct Streams {
     pub(super) chores: Chores,
     /// How long a reader may take for one frame.
     pub(super) idle: Duration,
+    /// Those of all connections.
+    pub(super) places: Arc<Places>,
+    /// Where the peer is.
+    pub(super) from: Option<IpAddr>,
 }
 
 /// How far the reader of one stream has come.
@@ -46,9 +52,15 @@ impl Progress {
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    /// Dropping a stream resets it: that is what becomes of one too many.
     fn execute(&self, stream: F) {
+        let place = match self.places.take(self.from) {
+            Ok(place) => place,
+            Err(full) => return tracing::debug!("one stream too many: {full:?}"),
+        };
         self.chores.execute(Watched {
             stream: Box::pin(stream),
+            _place: place,
             progress: Arc::default(),
             idle: self.idle,
             timer: None,
@@ -59,6 +71,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 /// A stream that ends when its reader takes too long. Dropping it resets the stream.
 struct Watched<F> {
     stream: Pin<Box<F>>,
+    _place: Place,
     progress: Arc<Progress>,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,

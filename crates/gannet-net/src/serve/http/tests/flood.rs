@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::raw::Client;
-use super::{C, Scene, U, pass, post};
+use super::{Access, C, Limits, Scene, U, pass, post};
 
 const CALM: Option<u32> = Some(11);
 
@@ -166,6 +166,44 @@ async fn windows_that_never_open_hold_nothing_for_ever() {
     assert_eq!(scene.fake.moving(), 0);
     drop(client);
     task.await.unwrap();
+}
+
+/// Streams may cost as much as connections, so all of them are counted, and those of one address:
+/// one more is reset.
+#[tokio::test(start_paused = true)]
+async fn streams_of_many_connections_are_counted_together() {
+    let limits =
+        Limits { connections_max: 12, connections_per_address_max: 5, ..Limits::default() };
+    let scene = Scene::with(limits, Access::open());
+    scene.fake.have("WORM--k", &[b'x'; 1 << 20]);
+    let mut crowd = Vec::new();
+    for (address, moving) in [
+        (Some("192.0.2.1"), 3),
+        (Some("192.0.2.1"), 5),
+        (Some("192.0.2.1"), 5),
+        (Some("192.0.2.2"), 8),
+        (Some("192.0.2.2"), 10),
+        (None, 12),
+        (None, 12),
+    ] {
+        let from = address.map(|address| address.parse().unwrap());
+        let (mut client, task) = scene.connect_from(from, 1 << 16);
+        client.send(&PREFACE[..24]).await;
+        client.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+        for n in 0..3 {
+            client.send(&get(2 * n + 1)).await;
+        }
+        pass(1).await;
+        assert_eq!(scene.fake.moving(), moving, "{address:?}");
+        crowd.push((client, task));
+    }
+    for (client, task) in crowd {
+        drop(client);
+        task.await.unwrap();
+    }
+    assert_eq!(scene.fake.moving(), 0);
+    let frames = (0..8).map(|n| get(2 * n + 1));
+    assert_eq!(flood(&scene, frames).await.unwrap_or(0), 0);
 }
 
 /// A connection on which no request is ever whole has as long as any first request has.
