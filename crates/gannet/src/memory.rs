@@ -13,19 +13,45 @@ use tokio::time::{MissedTickBehavior, interval};
 pub(crate) async fn give_back() {
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut kept = 0;
+    let mut habit = Habit::default();
     loop {
         ticks.tick().await;
         let Some(resident) = resident_pages() else { return pending().await };
-        if resident > kept + WORTH_PAGES {
+        if habit.is_worth_it(resident) {
             // It takes the allocator's locks one after the other, milliseconds in all.
             if let Err(error) = tokio::task::spawn_blocking(trim).await {
                 tracing::debug!("cannot give memory back: {error}");
             }
-            kept = resident_pages().unwrap_or(resident);
-        } else {
-            kept = kept.min(resident);
+            habit.note(resident_pages().unwrap_or(resident));
         }
+    }
+}
+
+/// When to try it.
+#[derive(Debug, Default)]
+struct Habit {
+    /// What was left the last time, in pages, and the least that ever was.
+    left: usize,
+    least: Option<usize>,
+    /// For how many looks nothing was done.
+    looks: u32,
+}
+
+impl Habit {
+    /// Whether much has come since the last time, or much may have become free: what was in use
+    /// then looks no different when it is not any more.
+    fn is_worth_it(&mut self, resident: usize) -> bool {
+        self.left = self.left.min(resident);
+        self.looks += 1;
+        let least = self.least.unwrap_or(0);
+        resident > self.left + WORTH_PAGES
+            || self.looks >= LOOKS_MAX && resident > least + WORTH_PAGES
+    }
+
+    fn note(&mut self, left: usize) {
+        self.left = left;
+        self.least = Some(self.least.map_or(left, |least| least.min(left)));
+        self.looks = 0;
     }
 }
 
@@ -48,3 +74,24 @@ fn trim() {}
 const PAUSE: Duration = Duration::from_secs(5);
 /// Growth that is worth the effort, in pages of 4 KiB.
 const WORTH_PAGES: usize = 1024;
+/// After so many looks it is tried again, unless there is hardly more than there ever was.
+const LOOKS_MAX: u32 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_use_at_first_is_given_back_later() {
+        let mut habit = Habit::default();
+        assert!(habit.is_worth_it(5_000));
+        habit.note(5_000);
+        assert!((0..100).all(|_| !habit.is_worth_it(5_500)), "it is not worth it");
+        assert!(habit.is_worth_it(90_000), "a burst");
+        habit.note(80_000); // most is in use
+        assert!((1..LOOKS_MAX).all(|_| !habit.is_worth_it(80_000)), "so soon");
+        assert!(habit.is_worth_it(80_000), "it may be free now");
+        habit.note(5_100);
+        assert!((0..100).all(|_| !habit.is_worth_it(5_600)), "it is not worth it");
+    }
+}
