@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gannet_core::dropping::{RETENTION_SECONDS, in_time, retain_until};
+use gannet_core::dropping::{RETENTION_SECONDS, retain_until};
 use gannet_core::{
     Annex, Asker, AssociatedFile, Clock, Content, Error, Held, Key, Lock, PutOffset, Removal,
     Result, Span, Stored, Timestamp, Uuid,
@@ -16,22 +16,19 @@ use crate::arriving::{self, Announcement, Arriving};
 use crate::blocking::Blocking;
 use crate::journal::{Claim, Journal};
 use crate::keyring::{Keyring, Turn};
-use crate::locks::{RemovalLock, SharedLock, being_removed};
-use crate::logs::location::Status;
+use crate::locks::{SharedLock, being_removed};
 use crate::moments::{Now, Term};
 use crate::objects::Vouched;
-use crate::permissions::thaw_object;
-use crate::process::Hook;
 use crate::reading;
 use crate::receiving::Receiving;
 use crate::recovery;
 use crate::scribe::Scribe;
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
-use crate::step::Step;
-use crate::trace::Trace;
 use crate::watching::References;
 use crate::work_tree;
+
+mod removing;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
 ///
@@ -137,36 +134,6 @@ impl Repo {
         turn.ok_or_else(|| Error::Busy { key: key.clone(), why: "it is being changed already" })
     }
 
-    async fn remove_if(&self, key: &Key, deadline: Option<Timestamp>) -> Result<Removal> {
-        let turn = match self.turn(key).await {
-            Ok(turn) => turn,
-            Err(Error::Busy { .. }) => return Ok(Removal::refused()),
-            Err(error) => return Err(error),
-        };
-        let wanted = key.clone();
-        // Until it is permitted, a removal that nobody waits for any more is not begun: its client
-        // may have let go of the copy that it counted on.
-        let permission = self
-            .with_site(move |inner, site| inner.permit_removal(site, &wanted, deadline))
-            .await?;
-        let (lock, trace) = match permission {
-            Permission::Absent => return Ok(Removal::done()),
-            Permission::Refused => return Ok(Removal::refused()),
-            Permission::Granted(lock, trace) => (lock, trace),
-        };
-        let (repo, key) = (self.clone(), key.clone());
-        Self::to_the_end(async move {
-            let outcome = repo.remove_now(&key, *lock).await;
-            match (&outcome, trace) {
-                (Err(_), Some(trace)) => trace.leave(),
-                (_, trace) => repo.put_away(trace).await?,
-            }
-            drop(turn);
-            outcome
-        })
-        .await
-    }
-
     /// Drops what has files on the disk.
     async fn put_away(&self, held: impl Send + 'static) -> Result<()> {
         let put_away = move || {
@@ -175,25 +142,6 @@ impl Repo {
         };
         self.inner.blocking.run(put_away).await
     }
-
-    /// Removes content. That it is gone is recorded before it is: a crash in between leaves a
-    /// copy that nobody counts on, and never the reverse.
-    async fn remove_now(&self, key: &Key, lock: RemovalLock) -> Result<Removal> {
-        self.inner.scribe.record(key, Claim::Is(Status::Missing)).await?;
-        let wanted = key.clone();
-        let removed = self.go_on(move |_, site| remove_object(site, &wanted, lock)).await;
-        // Another process may have stored the content again meanwhile, and recorded that.
-        self.inner.scribe.record(key, Claim::AsFound).await?;
-        removed.map(|()| Removal::done())
-    }
-}
-
-/// Whether content may be removed.
-enum Permission {
-    Absent,
-    Refused,
-    /// Also what tells after a crash that the location log may be wrong.
-    Granted(Box<RemovalLock>, Option<Trace>),
 }
 
 impl Inner {
@@ -229,64 +177,10 @@ impl Inner {
         }
         Ok(staying)
     }
-
-    fn permit_removal(
-        &self,
-        site: &Site,
-        key: &Key,
-        deadline: Option<Timestamp>,
-    ) -> Result<Permission> {
-        site.check_writable()?;
-        if site.settings().trashbin.is_some() {
-            return Err(Error::Unsupported(
-                "annex.trashbin is set: content cannot be removed here".to_owned(),
-            ));
-        }
-        let object = site.locate(key)?;
-        let Some(metadata) = object.metadata()? else {
-            // A removal that a crash ended may have left its lock.
-            RemovalLock::remove_abandoned(site, object)?;
-            return Ok(Permission::Absent);
-        };
-        let modified = site.settings().thin
-            && !self.vouched.vouch(key, &object, &metadata, site.settings())?;
-        if modified {
-            return Ok(Permission::Absent); // what lies there is not the content of this key
-        }
-        let Some(lock) = RemovalLock::acquire(site, key, Now::of(&*self.clock))? else {
-            let gone = object.metadata()?.is_none();
-            return Ok(if gone { Permission::Absent } else { Permission::Refused });
-        };
-        // Once is enough: as long as this lock is held, nobody can count on the content.
-        match deadline {
-            Some(deadline) if !in_time(self.clock.boot(), deadline) => Ok(Permission::Refused),
-            _ => Ok(Permission::Granted(Box::new(lock), Trace::begin(site, key))),
-        }
-    }
 }
 
 fn busy(key: &Key) -> Error {
     Error::Busy { key: key.clone(), why: "it is being removed" }
-}
-
-/// Removes the object, durably, and then unlocks.
-///
-/// Files that show the content come first. Were they found with content that is not here any more,
-/// after a crash, git-annex would replace them while git reads them, and git would take the pointer
-/// for somebody's content. Content that no file shows harms nobody.
-fn remove_object(site: &Site, key: &Key, lock: RemovalLock) -> Result<()> {
-    work_tree::hide(site, key);
-    let object = lock.object();
-    crate::permissions::with_thawed_dir(object.dir(), site.settings(), || {
-        if let Some(program) = site.settings().program(Hook::SecureErase) {
-            thaw_object(object.path(), site.settings())?;
-            program.run(site.annex(), Some(object.path()))?;
-        }
-        crate::durable::remove_if_exists(Step::RemoveObject, object.path())?;
-        crate::objects::sync_dir(Step::SyncRemoval, object.dir())
-    })?;
-    drop(lock);
-    Ok(())
 }
 
 #[async_trait]
