@@ -90,7 +90,11 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
 
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let header_timeout = seconds(serve.limits.header_timeout);
-    let capacity = capacity(serve, files);
+    let wanted = Capacity {
+        connections: serve.limits.max_connections.get(),
+        connections_per_address: serve.limits.max_connections_per_address.get(),
+    };
+    let capacity = affordable(wanted, files);
     let limits = limits(serve, capacity);
     let http = HttpDoor::new(Arc::new(house.clone()), limits).below(&serve.listen.base_path);
     let doorman = Doorman::new(http, plan.tls, capacity, header_timeout);
@@ -274,22 +278,19 @@ fn allow_many_files() -> Option<u64> {
     limit.current
 }
 
-/// As many connections as were asked for, if so many files may be open: a connection needs one,
-/// and what it transfers another two. One address keeps its part of what there is.
-fn capacity(serve: &Serve, files: Option<u64>) -> Capacity {
-    let limits = &serve.limits;
-    let wanted = limits.max_connections.get();
-    let per_address = limits.max_connections_per_address.get().min(wanted);
+/// As much of `wanted` as there can be if so many files may be open: a connection needs one, and
+/// what it transfers another two. One address keeps its part of what there is.
+fn affordable(wanted: Capacity, files: Option<u64>) -> Capacity {
+    let Capacity { connections, connections_per_address } = wanted;
+    let per_address = connections_per_address.min(connections);
     let most = files.and_then(|files| usize::try_from(files.saturating_sub(FILES_APART) / 3).ok());
-    let connections = most.map_or(wanted, |most| wanted.min(most.max(1)));
-    if let (true, Some(files)) = (connections < wanted, files) {
-        tracing::warn!(
-            "only {files} files may be open: {connections} connections instead of {wanted}"
-        );
+    let most = most.map_or(connections, |most| connections.min(most.max(1)));
+    if let (true, Some(files)) = (most < connections, files) {
+        tracing::warn!("only {files} files may be open: {most} connections, not {connections}");
     }
-    let part = per_address as u128 * connections as u128 / wanted as u128;
+    let part = per_address as u128 * most as u128 / connections.max(1) as u128;
     let connections_per_address = usize::try_from(part).unwrap_or(per_address).max(1);
-    Capacity { connections, connections_per_address }
+    Capacity { connections: most, connections_per_address }
 }
 
 fn limits(serve: &Serve, capacity: Capacity) -> Limits {
@@ -343,11 +344,38 @@ impl Signals {
 
 const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
 
-/// Files for what is always there, and for those who are turned away.
-const FILES_APART: u64 = 128;
+/// Files for what is always there, and for those who are turned away: 64 because there are too many
+/// in all, and 64 of one address.
+const FILES_APART: u64 = 192;
 
 const NO_REPOSITORY: &str = "\
 there is no git repository here: name one, or --directory, or create one with \
 `gannet serve --init REPO`";
 const CREATE: &str = "--init creates a repository where there is none";
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_files_mean_few_connections_for_everybody() {
+        let affordable = |wanted: (usize, usize), files| {
+            let (connections, connections_per_address) = wanted;
+            let affordable = affordable(Capacity { connections, connections_per_address }, files);
+            (affordable.connections, affordable.connections_per_address)
+        };
+        for (wanted, files, expected) in [
+            ((4096, 1024), None, (4096, 1024)),
+            ((4096, 1024), Some(1_000_000), (4096, 1024)),
+            ((4096, 1024), Some(1024), (277, 69)),
+            ((4096, 4096), Some(1024), (277, 277)),
+            ((100, 1024), Some(20_000), (100, 100)),
+            ((4096, 1024), Some(10), (1, 1)),
+            ((1, 1), Some(0), (1, 1)),
+            ((usize::MAX, 2), None, (usize::MAX, 2)),
+        ] {
+            assert_eq!(affordable(wanted, files), expected, "{wanted:?} of {files:?}");
+        }
+    }
+}

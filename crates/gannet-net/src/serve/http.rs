@@ -250,6 +250,8 @@ impl HttpDoor {
             .http2()
             .timer(TokioTimer::new())
             // No pings: behind megabytes on their way to a slow reader they come back too late.
+            .initial_connection_window_size(UNREAD_BYTES_MAX)
+            .initial_stream_window_size(UNREAD_BYTES_MAX)
             .max_concurrent_streams(limits.streams_max)
             .max_pending_accept_reset_streams(limits.resets_max)
             .max_local_error_reset_streams(STREAM_ERRORS_MAX)
@@ -319,6 +321,9 @@ async fn requested(stop: &mut watch::Receiver<bool>) {
 const BUFFER_BYTES_MIN: usize = 8192;
 /// Streams of HTTP/2 that are reset because the peer broke a rule; more end the connection.
 const STREAM_ERRORS_MAX: usize = 128;
+/// What may come of the bodies on one connection of HTTP/2 before anybody reads it: enough for
+/// ten megabytes a second over a hundred milliseconds.
+const UNREAD_BYTES_MAX: u32 = 1 << 20;
 
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Retry-After: 1\r\n\

@@ -111,9 +111,6 @@ pub(crate) struct Limits {
     /// Requests that are worked on at once; more are told to come back (503).
     #[arg(long, env = "GANNET_MAX_REQUESTS", value_name = "NUMBER", default_value = "1024")]
     pub(crate) max_requests: NonZeroUsize,
-    /// Connections that are open at once; more are told to come back (503).
-    #[arg(long, env = "GANNET_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
-    pub(crate) max_connections: NonZeroUsize,
     /// Of these requests, those of one address. A reverse proxy is one address; a unix socket has
     /// none, and no such limit.
     #[arg(
@@ -123,6 +120,9 @@ pub(crate) struct Limits {
         default_value = "768"
     )]
     pub(crate) max_requests_per_address: NonZeroUsize,
+    /// Connections that are open at once; more are told to come back (503).
+    #[arg(long, env = "GANNET_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
+    pub(crate) max_connections: NonZeroUsize,
     /// Of these connections, those of one address; more are told to come back, or just closed.
     #[arg(
         long,
@@ -153,7 +153,8 @@ pub(crate) struct Limits {
     #[arg(long, env = "GANNET_MAX_HEAD_BYTES", value_name = "BYTES", default_value_t = 131_072,
           value_parser = clap::value_parser!(u32).range(8192..=16_777_216))]
     pub(crate) max_head_bytes: u32,
-    /// Requests that share one HTTP/2 connection at once.
+    /// Requests that share one HTTP/2 connection at once. On all of these connections together,
+    /// there may be as many as there may be connections.
     #[arg(long, env = "GANNET_MAX_STREAMS", value_name = "NUMBER", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_streams: u32,

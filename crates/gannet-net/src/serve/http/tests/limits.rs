@@ -214,13 +214,30 @@ async fn stopping_finishes_what_is_under_way() {
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
+/// Up to the last byte and field. What is refused for that has no body.
 #[tokio::test]
 async fn long_heads_are_refused() {
     let scene = Scene::new();
-    let long = "x".repeat(70_000);
-    assert_eq!(scene.ask(&format!("GET /{long}")).await.0, 414);
-    let mut client = scene.connect_with(1 << 20).0;
-    let header = format!("X-Long: {}", "x".repeat(200_000));
-    client.begin("GET /", &[&header], b"").await;
-    assert_eq!(client.reply().await.status, 431);
+    let check = post(4, "checkpresent", "WORM--k");
+    let target = |len: usize| format!("{check}&x={}", "x".repeat(len + 5 - check.len() - 3));
+    for (len, status) in [(65_534, 200), (65_535, 414), (70_000, 414)] {
+        let (got, text) = scene.ask(&target(len)).await;
+        assert_eq!((got, text.is_empty()), (status, status != 200), "{len} bytes");
+    }
+    for (len, status) in [(130_000, 200), (200_000, 431)] {
+        let mut client = scene.connect_with(1 << 20).0;
+        let header = format!("X-Long: {}", "x".repeat(len));
+        client.begin(&check, &[&header], b"").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.body.is_empty()), (status, status != 200), "{len} bytes");
+    }
+    // Two more say where the request goes, and how long it is.
+    for (count, status) in [(98, 200), (99, 431), (3_000, 431)] {
+        let fields: Vec<_> = (0..count).map(|n| format!("X-{n}: y")).collect();
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        let mut client = scene.connect_with(1 << 20).0;
+        client.begin(&check, &fields, b"").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.body.is_empty()), (status, status != 200), "{count}");
+    }
 }
