@@ -90,10 +90,11 @@ fn apt_get() -> Command {
 const CARGO_DENY: &str = "0.20.2";
 
 /// Programs, and the Debian packages they come in.
-const PACKAGES: [(&str, &str); 5] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("nginx", "nginx-light"),
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
+    ("rsync", "rsync"),
 ];

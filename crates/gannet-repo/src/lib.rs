@@ -8,6 +8,7 @@ mod blocking;
 mod branch;
 mod check;
 mod durable;
+mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod git;
@@ -38,6 +39,7 @@ mod watching;
 mod work_tree;
 
 pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
+pub use files::ScratchFile;
 pub use init::{InitOptions, create};
 pub use repo::Repo;
 pub use settings::{Identity, OpenError, identify, peek, read_size};

@@ -40,12 +40,12 @@ pub struct Repo {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     current: Arc<Current>,
     clock: Arc<dyn Clock>,
     blocking: Blocking,
     keyring: Arc<Keyring>,
-    vouched: Vouched,
+    pub(crate) vouched: Vouched,
     scribe: Scribe,
 }
 
@@ -104,7 +104,7 @@ impl Repo {
     }
 
     /// Does blocking work on the repository as it is right now, at the beginning of a request.
-    async fn with_site<T: Send + 'static>(
+    pub(crate) async fn with_site<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner, &Site) -> Result<T> + Send + 'static,
     ) -> Result<T> {

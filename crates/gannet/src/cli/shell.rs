@@ -12,6 +12,7 @@ mod line;
 mod order;
 mod paths;
 mod repository;
+mod rsync;
 mod rules;
 mod stdio;
 mod words;

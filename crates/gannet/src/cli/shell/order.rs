@@ -49,11 +49,6 @@ impl Verb {
     fn named(word: &OsStr) -> Option<Self> {
         COMMANDS.iter().find(|(name, _)| word == *name).map(|(_, command)| *command)
     }
-
-    /// How clients call it.
-    pub(super) fn name(self) -> &'static str {
-        COMMANDS.iter().find(|(_, command)| *command == self).map_or("", |(name, _)| name)
-    }
 }
 
 impl Order {
@@ -136,6 +131,15 @@ impl Task {
         let word = self.arguments.first().ok_or_else(|| Refusal::new("missing UUID parameter"))?;
         // It only labels transfers; any text may come.
         Ok(Uuid::parse(word.as_bytes()).ok())
+    }
+
+    /// The one key that its arguments name.
+    ///
+    /// # Errors
+    /// When there is none, or another number.
+    pub(super) fn key(&self) -> Result<Key, Refusal> {
+        let [key] = <[Key; 1]>::try_from(self.keys()?).map_err(|_| bad_parameters())?;
+        Ok(key)
     }
 
     /// The keys that its arguments name.

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::git::Behind;
 use super::order::{Task, Verb};
 use super::rules::Rules;
-use super::{Outcome, Refusal, line, paths};
+use super::{Outcome, Refusal, line, paths, rsync};
 use crate::clock::SystemClock;
 
 /// Does what the task says, as far as the rules allow it.
@@ -78,10 +78,10 @@ async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::SendKey if !all_present(annex.as_ref(), &asker, &task.keys()?).await? => {
-            Err(Refusal::new("requested key is not present"))
-        }
-        other => Err(Refusal::new(format!("gannet does not know `{}` yet", other.name()))),
+        Verb::SendKey => rsync::send(repo, &task.key()?).await,
+        Verb::RecvKey => rsync::receive(annex.as_ref(), &asker, repo, &task.key()?).await,
+        // Done before the repository was opened.
+        Verb::ConfigList | Verb::GcryptSetup => Err(Refusal::new("bad parameters")),
     }
 }
 

@@ -12,6 +12,7 @@ mod commands;
 mod endings;
 mod pushes;
 mod recipes;
+mod rsync;
 pub(crate) mod sshd;
 mod talk;
 

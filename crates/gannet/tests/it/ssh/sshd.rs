@@ -241,7 +241,7 @@ fn configuration(world: &World, account: &Account, keys: &Path, dir: &Path) -> S
     format!(
         "HostKey {}/host\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-         MaxSessions 100\nLogLevel VERBOSE\nSetEnv{environment}\n",
+         MaxSessions 100\nPermitUserEnvironment GIT_ANNEX_SHELL_*\nLogLevel VERBOSE\nSetEnv{environment}\n",
         text(dir),
         text(keys),
     )
