@@ -64,6 +64,7 @@ fn transfers_that_stand_still_are_given_up() {
             other => Err(format!("{other}: there is no room")),
         })
     };
+    // Had each round cost one of the four places for ever, there would be none left.
     for begin in [&reader as &dyn Fn(u8) -> Connection, &writer, &reader, &writer] {
         let mut stalled: Vec<_> = (0..4).map(begin).collect();
         let mut more = 4..;
@@ -78,14 +79,6 @@ fn transfers_that_stand_still_are_given_up() {
         has_room();
         drop(stalled);
     }
-    // All four places are free again: requests of four others get in at once.
-    let four: Vec<_> = (0..4).map(reader).collect();
-    eventually(SOON, || match scene.ask("checkpresent", HELLO).status {
-        503 => Ok(()),
-        other => Err(format!("{other}: there is more room than before")),
-    });
-    drop(four);
-    has_room();
     scene.assert_well();
     scene.repo.fsck(&scene.world);
 }
