@@ -28,8 +28,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// When the branch cannot be read.
     async fn facts(&self, key: &Key, file: &AssociatedFile) -> Result<Facts>;
 
-    /// How much each repository holds, in bytes: the sum over all location logs. Asked for only
-    /// where there are limits, for it may have to read them all (preferred-content §7, "Sizes").
+    /// How much each repository holds, in bytes: the sum over all location logs. A repository that
+    /// has a description has a size, be it 0; others have none while they hold nothing. Asked for
+    /// only where there are limits, for it may have to read them all (preferred-content §7,
+    /// "Sizes").
     ///
     /// # Errors
     /// When the branch cannot be read.
@@ -94,12 +96,14 @@ pub struct Facts {
     pub holders: BTreeSet<Uuid>,
     /// How many copies of this file there shall be, if its `annex.numcopies` attribute says so.
     pub numcopies_of_file: Option<u64>,
-    /// The current metadata: the values of each field.
+    /// The current metadata: the values of each field. Case does not matter in names of fields.
     pub metadata: BTreeMap<String, BTreeSet<Vec<u8>>>,
     /// Where else the content may be had, without the prefix that names the kind of URL.
     pub urls: BTreeSet<String>,
     /// Whether the key is in the list of unused ones.
     pub unused: bool,
+    /// Keys that are recorded to have the same content, if the key itself proves nothing (VURL).
+    pub equivalents: Vec<Key>,
 }
 
 /// How far a repository is trusted, the least first (preferred-content §1).

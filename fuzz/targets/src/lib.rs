@@ -16,6 +16,7 @@ mod disk;
 mod mutate;
 mod seeds;
 mod wire;
+mod wishes;
 
 pub use mutate::Mutator;
 
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     quick("pointer-file", gannet_repo::fuzz::pointer_file, seeds::pointers),
     quick("journal-name", gannet_repo::fuzz::journal_name, seeds::words),
     quick("inode-cache", gannet_repo::fuzz::inode_cache, seeds::inode_caches),
+    quick("preferred-content", wishes::expressions, wishes::seeds),
     Target { smoke_runs: 300, ..quick("keys-db", disk::keys_db, disk::databases) },
     Target { smoke_runs: 300, ..quick("config", disk::config, seeds::configs) },
     Target { smoke_runs: 25, ..quick("api", api::api, api::sequences) },

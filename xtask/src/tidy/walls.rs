@@ -43,7 +43,10 @@ const MAY_NAME: [(&str, &[&str]); 9] = [
     ("gannet-cluster", &["gannet-core"]),
     ("gannet", &["gannet-core", "gannet-wire", "gannet-repo", "gannet-net", "gannet-cluster"]),
     (TESTKIT, &["gannet-core", "gannet-wire"]),
-    ("gannet-fuzz", &["gannet-core", "gannet-wire", "gannet-repo", "gannet-net", TESTKIT]),
+    (
+        "gannet-fuzz",
+        &["gannet-core", "gannet-wire", "gannet-repo", "gannet-net", "gannet-cluster", TESTKIT],
+    ),
     ("xtask", &[]),
 ];
 
