@@ -1,5 +1,7 @@
 //! Far places that keep the promise of [`Annex`](gannet_core::Annex).
 
+#[cfg(test)]
+mod cuts;
 pub mod http;
 pub mod line;
 pub mod ssh;
