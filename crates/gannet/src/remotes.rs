@@ -120,7 +120,8 @@ impl Reach {
                 let environment = Vec::new();
                 let name = program.to_string_lossy().into_owned();
                 let (program, arguments) = (program.clone(), arguments.to_vec());
-                self.line(uuid, Program { name, program, arguments, environment })
+                let attended = false;
+                self.line(uuid, Program { name, program, arguments, environment, attended })
             }
             Address::Http(url) => {
                 let sign_in = Arc::clone(&self.sign_in);

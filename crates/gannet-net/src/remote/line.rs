@@ -85,7 +85,8 @@ impl LineRemote {
 
     /// Asks, and returns the answer and the connection, on which more may follow.
     ///
-    /// An idle connection may have been closed without our knowledge; then another is tried.
+    /// An idle connection may have been closed without our knowledge; then another is tried. What
+    /// is asked for here may be asked twice.
     async fn call(&self, asker: &Asker, request: &Request) -> Result<(Connection, Answer)> {
         let is_lock = matches!(request, Request::LockContent { .. });
         loop {
@@ -101,7 +102,7 @@ impl LineRemote {
                     self.pool.give_back(connection);
                     return Err(self.unasked(request, why));
                 }
-                Err(_) if connection.was_used() && !is_lock => {}
+                Err(trouble) if connection.was_used() && trouble.is_loss() => {}
                 Err(trouble) => return Err(connection.fault(trouble).await),
             }
         }

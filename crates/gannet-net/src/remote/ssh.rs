@@ -170,12 +170,37 @@ pub struct SshOptions {
     pub unattended: bool,
 }
 
+impl SshOptions {
+    /// What the environment and git's configuration say of the remote called `name`. Its own
+    /// settings (`remote.NAME.annex-…`) come before those for all (`annex.…`).
+    #[must_use]
+    pub fn of_remote(
+        name: &str,
+        variable: impl Fn(&str) -> Option<OsString>,
+        setting: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let annex = |what: &str| {
+            let own = setting(&format!("remote.{name}.annex-{what}"));
+            own.or_else(|| setting(&format!("annex.{what}")))
+        };
+        let words = annex("ssh-options").unwrap_or_default();
+        let words = words.as_bytes().split(u8::is_ascii_whitespace);
+        let words = words.filter(|word| !word.is_empty());
+        Self {
+            command: SshCommand::of_git(variable, setting("core.sshCommand")),
+            options: words.map(|word| OsStr::from_bytes(word).to_owned()).collect(),
+            annex_shell: annex("shell").unwrap_or_else(|| NAME.into()),
+            unattended: true,
+        }
+    }
+}
+
 impl Default for SshOptions {
     fn default() -> Self {
         Self {
             command: SshCommand::Ssh,
             options: Vec::new(),
-            annex_shell: "git-annex-shell".into(),
+            annex_shell: NAME.into(),
             unattended: true,
         }
     }
@@ -213,7 +238,8 @@ pub fn program(url: &SshUrl, options: &SshOptions, client: &Uuid, server: &Uuid)
             "sh".into()
         }
     };
-    Program { name: url.to_string(), program, arguments, environment: Vec::new() }
+    let (name, attended) = (url.to_string(), !options.unattended);
+    Program { name, program, arguments, environment: Vec::new(), attended }
 }
 
 /// Quotes a word for a shell, as the reference does.
@@ -239,6 +265,8 @@ fn split_user(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
 fn decoded(text: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(text).collect()
 }
+
+const NAME: &str = "git-annex-shell";
 
 #[cfg(test)]
 mod tests {
@@ -319,6 +347,26 @@ mod tests {
             ["-c", "ssh -v \"$@\"", "ssh", "u@h", "-o", "BatchMode=yes"]
         );
         assert!(made.arguments.last().unwrap().to_str().unwrap().starts_with("gannet shell 'p2p"));
+    }
+
+    #[test]
+    fn a_remote_comes_before_all() {
+        let settings = [
+            ("remote.r.annex-ssh-options", "-o  A=b\t-C"),
+            ("annex.ssh-options", "-v"),
+            ("annex.shell", "all --shells"),
+            ("core.sshCommand", "ssh -4"),
+        ];
+        let setting = |name: &str| {
+            settings.iter().find(|(found, _)| *found == name).map(|(_, text)| (*text).into())
+        };
+        let of_remote = SshOptions::of_remote("r", |_| None, setting);
+        assert_eq!(of_remote.options, ["-o", "A=b", "-C"]);
+        assert_eq!(of_remote.annex_shell, "all --shells");
+        assert_eq!(of_remote.command, SshCommand::Shell("ssh -4".into()));
+        assert_eq!(SshOptions::of_remote("other", |_| None, setting).options, ["-v"]);
+        let nothing = SshOptions::of_remote("r", |_| None, |_| None);
+        assert_eq!((nothing.options.len(), nothing.annex_shell), (0, NAME.into()));
     }
 
     #[test]

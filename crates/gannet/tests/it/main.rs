@@ -3,8 +3,9 @@
 //! One binary holds them all, so that it is linked once. `raw` speaks bytes of HTTP of its own
 //! making; `client` lets the real git-annex client speak; `places` asks real servers through our
 //! own clients; `ssh` puts `gannet shell` in the place of git-annex-shell; `versions` lets every
-//! version of the line protocol meet every other; `faults` has disks that are full, gone or
-//! silent; `harness` is what all stand on.
+//! version of the line protocol meet every other; `remotes` has our client behind a real sshd when
+//! not all goes well; `faults` has disks that are full, gone or silent; `harness` is what all stand
+//! on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,5 +18,6 @@ mod faults;
 mod harness;
 mod places;
 mod raw;
+mod remotes;
 mod ssh;
 mod versions;

@@ -46,6 +46,13 @@ pub(super) enum Trouble {
     Nonsense,
 }
 
+impl Trouble {
+    /// Whether the connection is gone, and nothing else is wrong.
+    pub(super) fn is_loss(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Broken(Broken::Lost))
+    }
+}
+
 impl Connection {
     /// Connects, and makes sure that the repository `wanted` is at the other end.
     pub(super) async fn new(

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
@@ -77,7 +78,8 @@ impl Farewell for Silent {
 /// A program whose standard input and output are the connection, as ssh is.
 ///
 /// It is ended and waited for when the connection is dropped: first by closing its input, and if
-/// that does not help within two seconds by killing it.
+/// that does not help within two seconds by killing it, with what it has started itself unless
+/// that has left its process group.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Where to, for people.
@@ -88,6 +90,9 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// Added to its environment.
     pub environment: Vec<(OsString, OsString)>,
+    /// It may ask somebody at the terminal, and shares the fate of those who are there. Otherwise
+    /// it is in a process group of its own.
+    pub attended: bool,
 }
 
 #[async_trait]
@@ -101,6 +106,9 @@ impl Dial for Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if !self.attended {
+            command.process_group(0);
+        }
         let mut child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("`{}`: {error}", self.program.display()))
         })?;
@@ -111,7 +119,9 @@ impl Dial for Program {
         };
         let said = Arc::new(Mutex::new(Vec::new()));
         let (let_go, gone) = oneshot::channel();
-        tokio::spawn(see_off(child, errors, Arc::clone(&said), gone));
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let group = group.filter(|_| !self.attended);
+        tokio::spawn(see_off(child, group, errors, Arc::clone(&said), gone));
         let farewell = Box::new(Running { said, let_go });
         Ok(Dialled { input: Box::new(input), output: Box::new(output), farewell })
     }
@@ -148,6 +158,7 @@ impl Farewell for Running {
 /// that it ends, and is waited for.
 async fn see_off(
     mut child: Child,
+    group: Option<Pid>,
     mut errors: ChildStderr,
     said: Arc<Mutex<Vec<u8>>>,
     gone: oneshot::Receiver<oneshot::Sender<()>>,
@@ -164,10 +175,16 @@ async fn see_off(
     let ending = async {
         let done = gone.await.ok();
         // Both pipes are closed now, or will be at once.
-        if timeout(GRACE, child.wait()).await.is_err()
-            && let Err(error) = child.kill().await
-        {
-            tracing::warn!("cannot end a program: {error}");
+        if timeout(GRACE, child.wait()).await.is_err() {
+            let killed = match group {
+                // It has not been waited for, so the group is still its own.
+                Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
+                None => child.start_kill(),
+            };
+            let ended = child.wait().await;
+            if let Err(error) = killed.and(ended) {
+                tracing::warn!("cannot end a program: {error}");
+            }
         }
         done
     };

@@ -346,6 +346,7 @@ async fn a_program_tells_why_it_failed_and_is_waited_for() {
             program: "sh".into(),
             arguments: vec!["-c".into(), script.into()],
             environment: vec![],
+            attended: false,
         };
         let uuid = Uuid::parse(b"u-1").unwrap();
         LineRemote::new(uuid, Arc::new(program), LineLimits::default())
@@ -367,6 +368,7 @@ async fn a_program_tells_why_it_failed_and_is_waited_for() {
         program: "/nonexistent/program".into(),
         arguments: vec![],
         environment: vec![],
+        attended: false,
     };
     let uuid = Uuid::parse(b"u-1").unwrap();
     let remote = LineRemote::new(uuid, Arc::new(missing), LineLimits::default());

@@ -184,7 +184,13 @@ pub(crate) fn program(world: &World, argv: &[&str]) -> Program {
         arguments.push(setting);
     }
     arguments.extend(argv.iter().map(Into::into));
-    Program { name: argv.join(" "), program: "env".into(), arguments, environment: Vec::new() }
+    Program {
+        name: argv.join(" "),
+        program: "env".into(),
+        arguments,
+        environment: Vec::new(),
+        attended: false,
+    }
 }
 
 fn scene() -> (World, Repo) {

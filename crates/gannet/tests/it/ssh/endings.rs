@@ -109,7 +109,7 @@ fn none_is_left(repo: &Repo, sshd: &Sshd) {
 }
 
 /// The processes that serve the repository at `path`: Gannet, and git.
-fn servers(path: &Path) -> Vec<(Pid, String)> {
+pub(crate) fn servers(path: &Path) -> Vec<(Pid, String)> {
     let path = path.to_str().expect("a path of ASCII");
     let about = |process: PathBuf| {
         let id = process.file_name()?.to_str()?.parse().ok()?;
@@ -124,7 +124,7 @@ fn servers(path: &Path) -> Vec<(Pid, String)> {
 }
 
 /// Those of them that are Gannet.
-fn shells(path: &Path) -> Vec<Pid> {
+pub(crate) fn shells(path: &Path) -> Vec<Pid> {
     let is_shell = |line: &str| line.starts_with("git-annex-shell ");
     servers(path).into_iter().filter(|(_, line)| is_shell(line)).map(|(pid, _)| pid).collect()
 }

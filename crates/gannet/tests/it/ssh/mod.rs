@@ -9,7 +9,7 @@ use crate::harness::server::GANNET;
 
 mod clients;
 mod commands;
-mod endings;
+pub(crate) mod endings;
 mod pushes;
 mod recipes;
 mod rsync;
