@@ -120,7 +120,7 @@ fn nothing_is_found_beside_a_busy_server() {
             });
         }
         let checked: Vec<_> = (0..usual_or_long(6, 100))
-            .map(|nth| check(&world, repo.path(), if nth % 2 == 0 { &[] } else { &["--repair"] }))
+            .map(|nth| check(&world, repo.path(), WAYS[nth % WAYS.len()]))
             .collect();
         busy.store(false, Ordering::Relaxed);
         for checked in checked {
@@ -131,6 +131,9 @@ fn nothing_is_found_beside_a_busy_server() {
     expect(&check(&world, repo.path(), &[]), 0, "0 found");
     repo.fsck(&world);
 }
+
+/// Ways to check.
+const WAYS: [&[&str]; 3] = [&[], &["--repair"], &["--scrub", "--repair"]];
 
 pub(super) fn work_tree(world: &World, name: &str, setting: &[&str]) -> Repo {
     let uuid = format!(
