@@ -8,7 +8,9 @@ use gannet_core::{Key, Uuid, WallTime};
 
 use crate::keys_db::InodeCache;
 use crate::logs::location::{LocationLog, Status, union};
-use crate::logs::{equivalent, uuid};
+use crate::logs::{
+    cluster, copies, equivalent, group, maxsize, metadata, proxy, remote, trust, uuid, web, wishes,
+};
 use crate::{journal, pointer};
 
 /// A location log: reading and writing it loses nothing, noting something is noted, and uniting
@@ -46,6 +48,17 @@ pub fn uuid_log(text: &[u8]) {
 pub fn equivalent_log(text: &[u8]) {
     for key in equivalent::parse(text) {
         holds(key.backend() != b"VURL", "a VURL proves nothing");
+    }
+}
+
+/// The other logs that are read: whatever they hold, they can be.
+pub fn branch_logs(text: &[u8]) {
+    drop((trust::parse(text), group::parse(text), copies::parse(text), uuid::parse(text)));
+    drop((wishes::parse(text), wishes::parse_groups(text), maxsize::parse(text)));
+    drop((cluster::parse(text), remote::parse(text), metadata::parse(text), web::parse(text)));
+    for name in proxy::parse(text).values().flat_map(|served| served.values()) {
+        let harmless = !name.starts_with(['-', '.']) && !name.contains(['/', ':', ' ', '\'']);
+        holds(harmless && !name.is_empty(), "a name of a remote can do no harm");
     }
 }
 

@@ -21,6 +21,7 @@ use crate::settings::{Place, Settings, Shared, describe, open};
 use crate::step::{self, Step};
 use crate::watching::Values;
 
+mod compare;
 mod reference;
 
 pub(crate) use reference::remove_abandoned_lock;

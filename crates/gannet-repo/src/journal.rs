@@ -4,7 +4,7 @@
 //! process reads the journal, so what is recorded here is known to all at once.
 
 use std::borrow::Cow;
-use std::fs::DirEntry;
+use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -163,6 +163,19 @@ impl<'a> Journal<'a> {
         let file = self.dir.join(path_of(&file_name(path)));
         let appended = is_location_log(path) || !self.settings.always_compact;
         Ok(read_if_exists(&file)?.map(|text| if appended { without_fragment(text) } else { text }))
+    }
+
+    /// What the disk says of the journal's copy of a file of the branch; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the disk does not answer.
+    pub(crate) fn metadata(&self, path: &[u8]) -> Result<Option<Metadata>> {
+        let file = self.dir.join(path_of(&file_name(path)));
+        match step::look(Look::ListJournal).and_then(|()| file.symlink_metadata()) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::disk("look at", &file, error)),
+        }
     }
 
     /// Replaces the journal's copy of a file of the branch. The caller holds the lock, and syncs
@@ -348,4 +361,4 @@ fn is_file(entry: &DirEntry) -> bool {
 }
 
 /// What a location log's name adds to that of its key.
-const LOCATION_SUFFIX: &str = ".log";
+pub(crate) const LOCATION_SUFFIX: &str = ".log";

@@ -17,6 +17,7 @@ mod init;
 mod journal;
 mod keyring;
 mod keys_db;
+mod ledger;
 mod lockfile;
 mod locks;
 mod logs;

@@ -16,6 +16,7 @@ use crate::arriving::{self, Announcement, Arriving};
 use crate::blocking::Blocking;
 use crate::journal::{Claim, Journal};
 use crate::keyring::{Keyring, Turn};
+use crate::ledger::Pages;
 use crate::locks::{SharedLock, being_removed};
 use crate::moments::{Now, Term};
 use crate::objects::Vouched;
@@ -28,6 +29,7 @@ use crate::site::{Current, Site};
 use crate::watching::References;
 use crate::work_tree;
 
+mod lending;
 mod removing;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
@@ -47,6 +49,7 @@ pub(crate) struct Inner {
     keyring: Arc<Keyring>,
     pub(crate) vouched: Vouched,
     scribe: Scribe,
+    pages: Pages,
 }
 
 impl Repo {
@@ -72,6 +75,7 @@ impl Repo {
             blocking,
             keyring: Arc::default(),
             vouched: Vouched::default(),
+            pages: Pages::default(),
         };
         inner.scribe.doubt(&doubtful);
         if !Journal::new(site.settings(), false).list()?.is_empty() {

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use gannet_core::{Clock, Error, Key, Result};
+use gannet_core::{Clock, Error, Key, Result, Uuid};
 use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
 
 use crate::blocking::Blocking;
 use crate::branch::commit_journal;
-use crate::git::Git;
+use crate::git::{Git, Session};
 use crate::journal::{self, Change, Claim};
 use crate::site::{Current, Site};
 
@@ -80,9 +80,16 @@ impl Scribe {
     /// # Errors
     /// When it could not be recorded.
     pub(crate) async fn record(&self, key: &Key, claim: Claim) -> Result<()> {
+        self.record_of(self.desk.current.uuid(), key, claim).await
+    }
+
+    /// Records whether another repository has the content of `key`. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    pub(crate) async fn record_of(&self, uuid: &Uuid, key: &Key, claim: Claim) -> Result<()> {
         let (done, outcome) = oneshot::channel();
-        let uuid = self.desk.current.uuid().clone();
-        let change = Change { key: key.clone(), uuid, claim };
+        let change = Change { key: key.clone(), uuid: uuid.clone(), claim };
         lock(&self.desk.waiting).push(Entry { change, done });
         let pen = self.desk.pen.lock().await;
         if !lock(&self.desk.waiting).is_empty() {
@@ -112,6 +119,15 @@ impl Scribe {
             return Ok(Vec::new());
         }
         crate::logs::equivalent::read(site.settings(), &self.desk.git, key)
+    }
+
+    /// Opens git's files, for reading. They are closed after the next commit: see
+    /// [`commit_leftovers`](Self::commit_leftovers).
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub(crate) fn session(&self) -> Result<Session> {
+        self.desk.git.session()
     }
 
     /// Commits if there is anything that a crash, or somebody else, left in the journal.
@@ -175,7 +191,10 @@ impl Desk {
             Err(error) => fail_all(error, done.len()),
         };
         let known = |outcome: &Result<bool>| matches!(outcome, Ok(false));
-        let news = changes.iter().zip(&outcomes).filter(|(_, outcome)| !known(outcome));
+        // What others have is not on this disk.
+        let ours = |change: &Change| change.uuid == *self.current.uuid();
+        let news = changes.iter().zip(&outcomes);
+        let news = news.filter(|(change, outcome)| ours(change) && !known(outcome));
         self.note(news.map(|(change, _)| &change.key));
         for (done, outcome) in done.into_iter().zip(outcomes) {
             // Nobody may be waiting any more; it is recorded all the same.

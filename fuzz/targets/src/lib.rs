@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     quick("line-client", wire::line_client, seeds::conversations),
     quick("location-log", gannet_repo::fuzz::location_log, seeds::logs),
     quick("uuid-log", gannet_repo::fuzz::uuid_log, seeds::logs),
+    quick("branch-logs", gannet_repo::fuzz::branch_logs, seeds::logs),
     quick("equivalent-log", gannet_repo::fuzz::equivalent_log, seeds::logs),
     quick("pointer-file", gannet_repo::fuzz::pointer_file, seeds::pointers),
     quick("journal-name", gannet_repo::fuzz::journal_name, seeds::words),

@@ -8,13 +8,16 @@ use crate::git::Git;
 use crate::journal::read_log;
 use crate::settings::Settings;
 
+/// What the name of such a log adds to that of its key.
+pub(crate) const SUFFIX: &str = ".log.ek";
+
 /// The keys that are recorded as equivalent to `key` and still hold. Those that prove nothing
 /// themselves are left out.
 ///
 /// # Errors
 /// When the log cannot be read.
 pub(crate) fn read(settings: &Settings, git: &Git, key: &Key) -> Result<Vec<Key>> {
-    let path = log_path(settings.branch_levels, key, ".log.ek");
+    let path = log_path(settings.branch_levels, key, SUFFIX);
     Ok(parse(&read_log(settings, git, &path)?))
 }
 

@@ -1,6 +1,6 @@
 //! Location logs: which repositories have the content of a key (repository §7.1, §7.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gannet_core::{Uuid, WallTime};
 
@@ -45,6 +45,12 @@ impl LocationLog {
     /// What is known of a repository; `None` if nothing is.
     pub(crate) fn status(&self, uuid: &Uuid) -> Option<Status> {
         self.entries.get(uuid.as_str().as_bytes()).map(|entry| entry.status)
+    }
+
+    /// The repositories that have the content.
+    pub(crate) fn holders(&self) -> BTreeSet<Uuid> {
+        let present = self.entries.iter().filter(|(_, entry)| entry.status == Status::Present);
+        present.filter_map(|(uuid, _)| Uuid::parse(uuid).ok()).collect()
     }
 
     /// Notes a status, later than what is known. `false`: it is known already, nothing changes.

@@ -1,6 +1,10 @@
 //! `uuid.log`: descriptions of repositories (repository §8).
 
+use std::collections::BTreeMap;
+
 use gannet_core::{Uuid, WallTime};
+
+use super::forms::{by_uuid, text as as_text};
 
 /// Path in the branch.
 pub(crate) const PATH: &[u8] = b"uuid.log";
@@ -11,6 +15,11 @@ pub(crate) fn line(uuid: &Uuid, description: &str, now: WallTime) -> Vec<u8> {
     let description: String =
         description.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{uuid} {} timestamp={}s\n", description.trim(), now.seconds).into_bytes()
+}
+
+/// The description of each repository that has one, be it empty.
+pub(crate) fn parse(text: &[u8]) -> BTreeMap<Uuid, String> {
+    by_uuid(text).into_iter().map(|(uuid, value)| (uuid, as_text(value))).collect()
 }
 
 /// Tells whether a log has an entry for the repository.
