@@ -112,6 +112,7 @@ impl Task {
                 b"--uuid" => self.uuid = Some(words.next().ok_or_else(invalid)?.clone()),
                 b"--force" => self.force = true,
                 b"--debug" | b"-d" => self.debug = true,
+                b"--no-debug" => self.debug = false,
                 b"--quiet" | b"-q" | b"--verbose" | b"-v" | b"--fast" | b"--auto" => {}
                 option if option.starts_with(b"-") => {
                     let uuid = option.strip_prefix(b"--uuid=").ok_or_else(invalid)?;
@@ -123,23 +124,25 @@ impl Task {
         Ok(())
     }
 
-    /// The uuid that is its first argument: that of the client.
+    /// The uuid that is its only argument: that of the client.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or more.
     pub(super) fn client(&self) -> Result<Option<Uuid>, Refusal> {
-        let word = self.arguments.first().ok_or_else(|| Refusal::new("missing UUID parameter"))?;
+        let [word] = &self.arguments[..] else {
+            return Err(Refusal::new("missing UUID parameter"));
+        };
         // It only labels transfers; any text may come.
         Ok(Uuid::parse(word.as_bytes()).ok())
     }
 
-    /// The one key that its arguments name.
-    ///
     /// # Errors
-    /// When there is none, or another number.
-    pub(super) fn key(&self) -> Result<Key, Refusal> {
-        let [key] = <[Key; 1]>::try_from(self.keys()?).map_err(|_| bad_parameters())?;
-        Ok(key)
+    /// When there are arguments.
+    pub(super) fn expect_no_arguments(&self) -> Result<(), Refusal> {
+        match self.arguments.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::new("This command takes no parameters.")),
+        }
     }
 
     /// The keys that its arguments name.

@@ -58,7 +58,10 @@ async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
             let git = Arc::new(Behind::new(repo.clone(), rules.permit_any_git().is_ok()));
             line::serve(annex, asker, git).await
         }
-        Verb::NotifyChanges => line::notify(repo).await,
+        Verb::NotifyChanges => {
+            task.expect_no_arguments()?;
+            line::notify(repo).await
+        }
         Verb::InAnnex => match all_present(annex.as_ref(), &asker, &task.keys()?).await? {
             true => Ok(ExitCode::SUCCESS),
             false => Ok(ExitCode::FAILURE),
@@ -78,8 +81,8 @@ async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::SendKey => rsync::send(repo, &task.key()?).await,
-        Verb::RecvKey => rsync::receive(annex.as_ref(), &asker, repo, &task.key()?).await,
+        Verb::SendKey => rsync::send(repo, &task.keys()?).await,
+        Verb::RecvKey => rsync::receive(annex.as_ref(), &asker, repo, &task.keys()?).await,
         // Done before the repository was opened.
         Verb::ConfigList | Verb::GcryptSetup => Err(Refusal::new("bad parameters")),
     }
@@ -101,6 +104,7 @@ async fn all_present(annex: &dyn Annex, asker: &Asker, keys: &[Key]) -> Result<b
 /// Tells uuid and gcrypt-id, after having initialised the repository if it has a git-annex branch
 /// or the client wants that.
 fn config_list(task: &Task, rules: &Rules, path: &Path, found: Identity) -> Outcome {
+    task.expect_no_arguments()?;
     let mut uuid = found.uuid;
     if uuid.is_none() && (task.autoinit || found.has_annex_branch) {
         let options = InitOptions { description: String::new(), bare: false, uuid: None };

@@ -1,11 +1,13 @@
 //! What git-annex-shell was recorded to do with its arguments is done again, by both.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Which, programs};
+use crate::harness::server::GANNET;
 use crate::harness::world::finish;
 use crate::harness::{Finished, Repo, SERVER, World};
 
@@ -69,6 +71,75 @@ fn options_limit_a_key_as_the_environment_does_and_pushes_too() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_was_not_recorded_is_done_as_the_reference_does_it() {
+    let world = repositories();
+    let (srv, other) = (path(&world, "/repos/srv"), "c1c1c1c1-0000-4000-8000-000000000002");
+    let annex = |words: &str| format!("git-annex-shell {words}").replace("SRV", &srv);
+    let mut lines: Vec<String> = [
+        // What older versions had, and this one leaves to git-shell.
+        "'lockcontent' 'SRV' 'X--a'",
+        "'transferinfo' 'SRV' 'X--a'",
+        "'inannex' 'SRV'",
+        "'dropkey' 'SRV' --force",
+        "'sendkey' 'SRV'",
+        "'recvkey' 'SRV'",
+        "'sendkey' 'SRV' bad",
+        "'recvkey' 'SRV' bad",
+        "'configlist' 'SRV' extra",
+        "'configlist'  'SRV'",
+        "'notifychanges' 'SRV' extra",
+        "'p2pstdio' 'SRV' client extra",
+        "'gcryptsetup' 'SRV' id",
+        "'inannex' 'SRV' -q -v -d --no-debug --fast --force 'X--a'",
+        "'inannex' 'SRV' --backend=x 'X--a'",
+        "'inannex' --quiet 'SRV' 'X--a'",
+        "",
+    ]
+    .map(annex)
+    .into();
+    for command in
+        ["configlist", "inannex", "dropkey", "sendkey", "recvkey", "notifychanges", "gcryptsetup"]
+    {
+        lines.push(annex(&format!("'{command}' 'SRV' --uuid {other} X--a")));
+    }
+    for command in ["git-upload-archive", "git upload-archive", "git upload-pack", "git archive"] {
+        lines.push(format!("{command} '{srv}'"));
+    }
+    lines.extend(["git-annex-shell", "", "ls", "git-receive-pack '/nowhere'"].map(str::to_owned));
+    for line in lines {
+        for arguments in [&["-c", &line][..], &["-c", "-c", &line]] {
+            let [ours, theirs] = [Which::Gannet, Which::Reference].map(|which| {
+                let shell = programs(&world, which).join("git-annex-shell");
+                let mut command = world.command(world.path(), shell);
+                finish(command.args(arguments).stdin(no_wish(&world)), PATIENCE)
+            });
+            assert_eq!(ours.code, theirs.code, "{ours}\n{theirs}");
+            // What git says of how an archive is made comes in pieces of any size.
+            let begin = |said: &Finished| said.stdout[..said.stdout.len().min(8)].to_vec();
+            assert_eq!(begin(&ours), begin(&theirs), "{ours}\n{theirs}");
+        }
+    }
+}
+
+#[test]
+fn it_is_known_by_its_name_however_it_comes_by_it() {
+    let world = repositories();
+    let line = path(&world, "git-annex-shell 'configlist' '/repos/srv'");
+    let dir = world.join("names");
+    fs::create_dir(&dir).expect("make a directory");
+    let name = dir.join("git-annex-shell");
+    if fs::hard_link(GANNET, &name).is_err() {
+        fs::copy(GANNET, &name).expect("copy Gannet"); // it is on another disk
+    }
+    // A login shell has a dash before its name.
+    for called in [name.as_os_str(), "git-annex-shell".as_ref(), "-git-annex-shell".as_ref()] {
+        let mut command = world.command(world.path(), &name);
+        let said = finish(command.arg0(called).args(["-c", &line]), PATIENCE).expect_ok();
+        assert!(said.starts_with(&format!("annex.uuid={SERVER}\n")), "{said}");
     }
 }
 
