@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gannet_core::{Annex, Asker, AssociatedFile, Mode};
-use gannet_testkit::{Sample, TestClock};
+use gannet_testkit::{Sample, ScratchDir, TestClock};
 
 use super::*;
 use crate::journal::Change;
@@ -17,7 +17,7 @@ mod scrub;
 
 /// A repository with one object.
 struct Scene {
-    _dir: tempfile::TempDir,
+    _dir: ScratchDir,
     clock: Arc<TestClock>,
     path: PathBuf,
     object: PathBuf,
@@ -26,7 +26,7 @@ struct Scene {
 
 impl Scene {
     async fn new(config: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new();
         let clock = TestClock::new();
         let path = dir.path().join("repo");
         let options = InitOptions { description: "scratch".to_owned(), bare: true, uuid: None };
@@ -57,8 +57,12 @@ impl Scene {
     }
 
     fn plant(&self, path: &Path, text: &str) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let dir = path.parent().unwrap();
+        fs::create_dir_all(dir).unwrap();
+        let mode = dir.metadata().unwrap().permissions().mode();
+        set_mode(dir, mode | 0o200);
         fs::write(path, text).unwrap();
+        set_mode(dir, mode);
     }
 
     /// Lets so many hours pass for what is on the disk, which has its times from another clock.
@@ -153,6 +157,7 @@ async fn content_that_is_not_recorded() {
 #[tokio::test]
 async fn what_is_recorded_but_lost() {
     let scene = Scene::new("").await;
+    set_mode(scene.object.parent().unwrap(), 0o755);
     fs::remove_dir_all(scene.object.parent().unwrap()).unwrap();
     scene.expect_mended(&[Problem::Missing]);
     assert_eq!(status(&scene), Some(Status::Missing));
@@ -190,6 +195,7 @@ async fn an_object_where_nobody_looks() {
     let dir = scene.object.parent().unwrap();
     let elsewhere = scene.annex("objects/000/000");
     fs::create_dir_all(&elsewhere).unwrap();
+    set_mode(dir, 0o755);
     fs::rename(dir, elsewhere.join(scene.name())).unwrap();
     scene.expect_mended(&[Problem::Missing, Problem::Misplaced]);
     assert_eq!(fs::read(&scene.object).unwrap(), scene.sample.bytes);
