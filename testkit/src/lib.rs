@@ -21,11 +21,13 @@ use gannet_core::Annex;
 mod clock;
 mod content;
 pub mod frames;
+mod scratch;
 mod stern;
 pub mod suite;
 
 pub use clock::TestClock;
 pub use content::{Ending, Gate, Journey, Sample};
+pub use scratch::ScratchDir;
 pub use stern::{Asked, Faults, Stern, Verb};
 
 /// A place under test, and all that must stay alive with it (directories, servers).

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use gannet_core::{Annex, Asker, AssociatedFile, Clock, Lock, Mode, Removal, WallTime};
 use gannet_repo::{InitOptions, Repo, create};
-use gannet_testkit::{Sample, TestClock};
+use gannet_testkit::{Sample, ScratchDir, TestClock};
 
 struct Scene {
-    _dir: tempfile::TempDir,
+    _dir: ScratchDir,
     clock: Arc<TestClock>,
     repo: Repo,
     sample: Sample,
@@ -17,7 +17,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new();
         let clock = TestClock::new();
         let path = dir.path().join("repo");
         let options = InitOptions { description: "scratch".to_owned(), bare: true, uuid: None };

@@ -23,8 +23,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crash::examine::{annex_fsck, examine, settle};
-use crash::operation::{Operation, scratch};
+use crash::operation::Operation;
 use crash::unlocked;
+use gannet_testkit::ScratchDir;
 
 macro_rules! operations {
     ($($test:ident = $operation:ident)+) => {
@@ -66,7 +67,7 @@ operations! {
 fn every_step_is_passed_by_some_operation() {
     let mut passed = BTreeSet::new();
     for (test, operation) in OPERATIONS {
-        let template = scratch();
+        let template = ScratchDir::in_memory();
         child(test, template.path(), &[(ROLE, PREPARE)]);
         passed.extend(operation.steps(test, template.path()));
     }
@@ -86,7 +87,7 @@ impl Operation {
                 Err(_) => self.perform(dir),
             };
         }
-        let template = scratch();
+        let template = ScratchDir::in_memory();
         child(test, template.path(), &[(ROLE, PREPARE)]);
         let steps = self.steps(test, template.path());
         assert!(!steps.is_empty());
@@ -171,8 +172,8 @@ fn child(test: &str, dir: &Path, variables: &[(&str, &str)]) -> ExitStatus {
     output.status
 }
 
-fn copy(template: &Path) -> tempfile::TempDir {
-    let dir = scratch();
+fn copy(template: &Path) -> ScratchDir {
+    let dir = ScratchDir::in_memory();
     let copied = Command::new("cp").arg("-a").arg(template.join(".")).arg(dir.path()).status();
     assert!(copied.unwrap().success());
     dir

@@ -20,11 +20,12 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crash::examine::{annex_fsck, examine, look_at_content, look_for_litter, settle, settle_open};
-use crash::operation::{Operation, options, runtime, scratch, try_to_mend};
+use crash::operation::{Operation, options, runtime, try_to_mend};
 use crash::unlocked;
 use gannet_core::Error;
 use gannet_repo::faults::{self, Fault};
 use gannet_repo::{OpenError, Repo, create};
+use gannet_testkit::ScratchDir;
 
 macro_rules! operations {
     ($($test:ident = $operation:ident)+) => {
@@ -67,7 +68,7 @@ fn every_step_is_attempted_by_some_operation() {
     let _alone = alone();
     let mut attempted = BTreeSet::new();
     for operation in OPERATIONS {
-        let template = scratch();
+        let template = ScratchDir::in_memory();
         operation.prepare(template.path());
         attempted.extend(operation.attempts(template.path()));
     }
@@ -79,7 +80,7 @@ fn every_step_is_attempted_by_some_operation() {
 impl Operation {
     fn fail_everywhere(self) {
         let _alone = alone();
-        let template = scratch();
+        let template = ScratchDir::in_memory();
         self.prepare(template.path());
         let (mut counts, mut bad) = (HashMap::new(), Vec::new());
         let attempts = self.attempts(template.path());
@@ -202,8 +203,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn copy(template: &Path) -> tempfile::TempDir {
-    let dir = scratch();
+fn copy(template: &Path) -> ScratchDir {
+    let dir = ScratchDir::in_memory();
     let copied = Command::new("cp").arg("-a").arg(template.join(".")).arg(dir.path()).status();
     assert!(copied.unwrap().success());
     dir

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use gannet_core::{Clock, Key, Timestamp, Uuid, WallTime};
+use gannet_testkit::ScratchDir;
 
 use super::{InitOptions, create};
 use crate::git::Git;
@@ -25,12 +26,12 @@ impl Clock for At {
 pub(crate) struct Scratch {
     pub(crate) path: PathBuf,
     pub(crate) git: Git,
-    _dir: tempfile::TempDir,
+    _dir: ScratchDir,
 }
 
 impl Scratch {
     pub(crate) fn new(bare: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new();
         let path = dir.path().join("repo");
         create(&path, &options(bare), &At(1)).unwrap();
         let git = Git::new(Settings::read(&path).unwrap().place);

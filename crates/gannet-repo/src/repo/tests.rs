@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use gannet_core::{Mode, Piece, Verdict};
-use gannet_testkit::{Parts, TestClock, annex_keeps_its_promise};
+use gannet_testkit::{Parts, ScratchDir, TestClock, annex_keeps_its_promise};
 
 use super::*;
 use crate::lockfile::{Acquire, LockFile, Sharing};
@@ -27,7 +27,7 @@ annex_keeps_its_promise!(
 
 /// A repository that is gone with this.
 struct Scratch {
-    dir: tempfile::TempDir,
+    dir: ScratchDir,
     clock: Arc<TestClock>,
     repo: Repo,
     annex: PathBuf,
@@ -39,7 +39,7 @@ impl Scratch {
     }
 
     fn new(bare: bool, config: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new();
         let clock = TestClock::new();
         let path = dir.path().join("repo");
         let options = InitOptions { description: "scratch".to_owned(), bare, uuid: None };

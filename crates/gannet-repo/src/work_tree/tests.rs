@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use gannet_core::{Annex, Asker, AssociatedFile, Content, Mode as Rights};
-use gannet_testkit::TestClock;
+use gannet_testkit::{ScratchDir, TestClock};
 
 use super::*;
 use crate::keys_db::tests::make;
@@ -18,7 +18,7 @@ const HELLO: &[u8] = b"hello\n";
 
 /// A repository with a work tree, whose database has a row for each file.
 struct Scratch {
-    _dir: tempfile::TempDir,
+    _dir: ScratchDir,
     top: PathBuf,
     outside: PathBuf,
     key: Key,
@@ -27,7 +27,7 @@ struct Scratch {
 
 impl Scratch {
     fn new(key: &str, config: &str, rows: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new();
         let clock = TestClock::new();
         let (top, outside) = (dir.path().join("repo"), dir.path().join("outside"));
         let options = InitOptions { description: "scratch".to_owned(), bare: false, uuid: None };

@@ -258,12 +258,6 @@ impl Operation {
     }
 }
 
-/// A directory in memory if possible: nothing here survives the machine, and syncing takes time.
-pub(crate) fn scratch() -> tempfile::TempDir {
-    let memory = tempfile::tempdir_in("/dev/shm");
-    memory.or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 pub(crate) fn git_dir(operation: Operation, dir: &Path) -> PathBuf {
     if operation.is_bare() { dir.join("repo") } else { dir.join("repo/.git") }
 }
