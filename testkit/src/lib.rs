@@ -20,13 +20,17 @@ use gannet_core::Annex;
 
 mod clock;
 mod content;
+mod dice;
 pub mod frames;
+mod ledger;
 mod scratch;
 mod stern;
 pub mod suite;
 
 pub use clock::TestClock;
 pub use content::{Ending, Gate, Journey, Sample};
+pub use dice::Dice;
+pub use ledger::TestLedger;
 pub use scratch::ScratchDir;
 pub use stern::{Asked, Faults, Stern, Verb};
 
