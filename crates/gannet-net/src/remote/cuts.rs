@@ -1,5 +1,6 @@
-//! Links that break after any number of bytes, in either direction: what was acknowledged is
-//! there, what came is resumed, nothing is made up, and the next request works.
+//! Bad links. Some carry a few bytes at a time only; others break after any number of bytes, in
+//! either direction: then what was acknowledged is there, what came is resumed, nothing is made up,
+//! and the next request works.
 
 use std::fmt;
 use std::io;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Asker, AssociatedFile, Error, Mode, PutOffset, Span, Uuid, Verdict};
-use gannet_testkit::{Sample, Stern, TestClock, Verb};
+use gannet_testkit::{Faults, Parts, Sample, Stern, TestClock, Verb, annex_keeps_its_promise};
 use tokio::io::{AsyncReadExt, DuplexStream, copy, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -24,6 +25,20 @@ use super::line::{Dial, Dialled, Farewell, LineLimits, LineRemote};
 use crate::serve::http::tests::{Access, Shed, U};
 use crate::serve::http::{HttpDoor, Limits};
 use crate::serve::p2p::{LineDoor, NoGit, Version};
+
+annex_keeps_its_promise!(over_a_line_in_crumbs, in_crumbs(Kind::Line).await);
+annex_keeps_its_promise!(over_http_in_crumbs, in_crumbs(Kind::Http).await);
+
+/// Behind a link that carries a few bytes at a time, and a place that reads no more either.
+async fn in_crumbs(kind: Kind) -> Parts {
+    let scene = Scene::new(kind).await;
+    scene.link.crumble();
+    scene.stern.set_faults(|faults| faults.piece_bytes = 777);
+    let clock = Arc::clone(scene.stern.test_clock());
+    // The HTTP door measures retention by the real clock.
+    let clock = (kind == Kind::Line).then_some(clock);
+    Parts::new(Arc::clone(&scene.remote), clock, scene).far()
+}
 
 #[tokio::test]
 async fn a_line_may_break_anywhere() {
@@ -54,7 +69,7 @@ async fn a_place_that_fails_is_believed_nothing() {
         assert!(remote.put_offset(asker, &absent.key, file).await.is_err(), "{kind:?}");
         assert!(remote.put(asker, &absent.key, file, absent.content(0)).await.is_err());
         assert!(remote.put_present(asker, &absent.key, file).await.is_err(), "{kind:?}");
-        scene.stern.set_faults(|faults| *faults = gannet_testkit::Faults::default());
+        scene.stern.set_faults(|faults| *faults = Faults::default());
         assert!(remote.check_present(asker, &key).await.unwrap(), "{kind:?}");
         scene.store(&absent, 0).await;
     }
@@ -271,6 +286,8 @@ struct Link {
     address: SocketAddr,
     /// How many bytes a connection may carry up, and down.
     left: Arc<[AtomicU64; 2]>,
+    /// How many bytes are carried at a time.
+    step: Arc<AtomicUsize>,
     /// Connections whose door has not ended.
     open: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -281,7 +298,9 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let left = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)]);
-        let (limits, open) = (Arc::clone(&left), Arc::new(AtomicUsize::new(0)));
+        let step = Arc::new(AtomicUsize::new(1 << 12));
+        let (limits, steps) = (Arc::clone(&left), Arc::clone(&step));
+        let open = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&open);
         let task = tokio::spawn(async move {
             loop {
@@ -294,15 +313,21 @@ impl Link {
                     serving.await;
                     counted.fetch_sub(1, Ordering::Relaxed);
                 });
-                tokio::spawn(carry(socket, here, Arc::clone(&limits)));
+                let step = steps.load(Ordering::Relaxed);
+                tokio::spawn(carry(socket, here, Arc::clone(&limits), step));
             }
         });
-        Self { address, left, open, task }
+        Self { address, left, step, open, task }
     }
 
     /// From now on connections break after so many bytes one way, those that are open too.
     fn cut(&self, way: Way, bytes: u64) {
         self.left[way as usize].store(bytes, Ordering::Relaxed);
+    }
+
+    /// From now on new connections carry a few bytes at a time.
+    fn crumble(&self) {
+        self.step.store(17, Ordering::Relaxed);
     }
 
     fn heal(&self) {
@@ -317,12 +342,12 @@ impl Drop for Link {
 }
 
 /// Carries bytes both ways until one has no more, or may not.
-async fn carry(socket: TcpStream, here: DuplexStream, left: Arc<[AtomicU64; 2]>) {
+async fn carry(socket: TcpStream, here: DuplexStream, left: Arc<[AtomicU64; 2]>, step: usize) {
     let (from_client, to_client) = socket.into_split();
     let (from_door, to_door) = split(here);
     tokio::select! {
-        () = carry_one_way(from_client, to_door, &left[0]) => {}
-        () = carry_one_way(from_door, to_client, &left[1]) => {}
+        () = carry_one_way(from_client, to_door, &left[0], step) => {}
+        () = carry_one_way(from_door, to_client, &left[1], step) => {}
     }
 }
 
@@ -330,8 +355,9 @@ async fn carry_one_way(
     mut from: impl tokio::io::AsyncRead + Unpin,
     mut to: impl tokio::io::AsyncWrite + Unpin,
     left: &AtomicU64,
+    step: usize,
 ) {
-    let mut bytes = vec![0; 1 << 12];
+    let mut bytes = vec![0; step];
     while let Ok(len @ 1..) = from.read(&mut bytes).await {
         let may = left.load(Ordering::Relaxed);
         let may = usize::try_from(may).unwrap_or(usize::MAX).min(len);

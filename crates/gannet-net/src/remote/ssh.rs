@@ -208,7 +208,8 @@ impl Default for SshOptions {
 
 /// The program that connects to the repository `server` at `url` on behalf of `client`.
 ///
-/// Connections are shared as the user's ssh is configured to (`ControlMaster`).
+/// Connections are shared as the user's ssh is configured to (`ControlMaster`). A master without
+/// `ControlPersist` ends with the connection that it was begun for, and breaks the others.
 #[must_use]
 pub fn program(url: &SshUrl, options: &SshOptions, client: &Uuid, server: &Uuid) -> Program {
     let mut arguments = vec![url.destination()];

@@ -204,8 +204,11 @@ async fn a_connection_that_closed_while_idle_is_not_noticed_by_anybody() {
     let sample = Sample::secure(2, 10);
     // Long enough for the greeting and one answer.
     pipe.cut.store(70, Ordering::Relaxed);
+    let present = Sample::secure(3, 10);
+    pipe.stern.place(&present.key, present.bytes.clone());
     for _ in 0..20 {
         assert!(!remote.check_present(&asker(), &sample.key).await.unwrap());
+        assert!(remote.lock(&asker(), &present.key).await.unwrap().is_some());
     }
     assert!(pipe.dialled.load(Ordering::Relaxed) > 1);
 }

@@ -97,7 +97,7 @@ async fn slow(piece: gannet_core::Result<Piece>) -> gannet_core::Result<Piece> {
 #[tokio::test]
 async fn a_server_that_does_nothing_is_given_up() {
     let scene = Scene::new();
-    let remote = scene.impatient_remote().await;
+    let remote = scene.impatient_remote(3).await;
     let sample = Sample::secure(1, 30_000_000);
     let patient = scene.remote().await;
     put(&*patient, &sample).await;
@@ -117,7 +117,7 @@ async fn a_server_that_does_nothing_is_given_up() {
     let logins = scene.logins();
     signal(&scene, Signal::STOP);
     let said = complaint(&*remote).await;
-    assert!(said.contains("did nothing for 1 seconds"), "{said}");
+    assert!(said.contains("did nothing for 3 seconds"), "{said}");
     assert_eq!(scene.logins(), logins);
     signal(&scene, Signal::CONT);
 
@@ -134,7 +134,7 @@ async fn a_server_that_does_nothing_is_given_up() {
     let content = Content { pieces: pieces.boxed(), ..other.content(0) };
     let put = remote.put(&asker(), &other.key, &file(), content).await;
     let said = put.expect_err("nobody takes it").to_string();
-    assert!(said.contains("did nothing for 1 seconds"), "{said}");
+    assert!(said.contains("did nothing for 3 seconds"), "{said}");
     signal(&scene, Signal::CONT);
     assert!(remote.check_present(&asker(), &sample.key).await.expect("an answer"));
     drop(remote);
@@ -185,7 +185,7 @@ async fn what_makes_no_sense_is_an_error() {
     ];
     for (command, why) in cases {
         let scene = Scene::with(&format!("command=\"{command}\""));
-        let said = complaint(&*scene.impatient_remote().await).await;
+        let said = complaint(&*scene.impatient_remote(40).await).await;
         assert!(said.contains(why), "{command}: {said}");
         assert!(said.starts_with(&format!("{SERVER} at ssh://")), "{said}");
         assert!(said.len() < 3000, "{command}: {said}");

@@ -48,10 +48,10 @@ impl Scene {
         self.remote_by(&by_ssh(&self.login)).await
     }
 
-    /// The same for somebody who waits a second at most, once he is connected.
-    async fn impatient_remote(&self) -> Arc<dyn Annex> {
-        let a_second = Duration::from_secs(1);
-        let line = LineLimits { reply: a_second, idle: a_second, ..LineLimits::default() };
+    /// The same for somebody who waits so many seconds at most, once he is connected.
+    async fn impatient_remote(&self, seconds: u64) -> Arc<dyn Annex> {
+        let limit = Duration::from_secs(seconds);
+        let line = LineLimits { reply: limit, idle: limit, ..LineLimits::default() };
         self.remote_by(&Reach { line, ..by_ssh(&self.login) }).await
     }
 
