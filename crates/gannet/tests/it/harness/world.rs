@@ -213,6 +213,24 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // Objects lie in directories that only root can empty as they are.
+        if !rustix::process::geteuid().is_root() {
+            thaw(self.path());
+        }
+    }
+}
+
+fn thaw(dir: &Path) {
+    drop(std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)));
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            thaw(&entry.path());
+        }
+    }
+}
+
 impl Finished {
     /// Tells whether it exited with 0.
     pub(crate) fn success(&self) -> bool {

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::process::geteuid;
 
@@ -208,7 +209,28 @@ impl Drop for Sshd {
         if let Some(listening) = self.listening.take() {
             drop(listening.join());
         }
+        // What logged in may still have to put in order what it did.
+        for _ in 0..LOOKS {
+            if !has_sessions(&self.dir) {
+                break;
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
+}
+
+/// Tells whether programs run that clients of the sshd in this directory of a world started.
+fn has_sessions(dir: &Path) -> bool {
+    let Some(world) = dir.parent() else { return false };
+    let ours = format!("GIT_CONFIG_GLOBAL={}/gitconfig", text(world));
+    let is_session = |process: PathBuf| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        let variables: Vec<&[u8]> = environment.split(|byte| *byte == 0).collect();
+        variables.contains(&ours.as_bytes())
+            && variables.iter().any(|variable| variable.starts_with(b"SSH_CONNECTION="))
+    };
+    let processes = fs::read_dir("/proc").expect("list processes");
+    processes.flatten().any(|process| is_session(process.path()))
 }
 
 /// Serves a connection by an sshd, for which the thread waits.
@@ -268,6 +290,8 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ASCII")
 }
 
+const LOOKS: u32 = 1000;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// What tests call ssh may lead to it.
 const SSH: &str = "/usr/bin/ssh";
 /// sshd starts itself again by its path.
