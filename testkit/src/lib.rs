@@ -23,6 +23,7 @@ mod content;
 mod dice;
 pub mod frames;
 mod ledger;
+mod notes;
 mod scratch;
 mod stern;
 pub mod suite;
@@ -31,6 +32,7 @@ pub use clock::TestClock;
 pub use content::{Ending, Gate, Journey, Sample};
 pub use dice::Dice;
 pub use ledger::TestLedger;
+pub use notes::MemoryNotes;
 pub use scratch::ScratchDir;
 pub use stern::{Asked, Faults, Stern, Verb};
 

@@ -1,6 +1,7 @@
 //! What contents are called.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
@@ -159,6 +160,17 @@ impl Key {
         [&self.text[..self.chunk_start], &self.text[self.fields_end()..]].concat()
     }
 
+    /// The key of one chunk of this content, counted from 1, in chunks of `bytes` bytes (remotes
+    /// §6). Chunk fields that the key has already are replaced.
+    #[must_use]
+    pub fn chunk(&self, bytes: NonZeroU64, number: u64) -> Self {
+        let head = &self.text[..self.chunk_start];
+        let fields = format!("-S{bytes}-C{number}");
+        let text = [head, fields.as_bytes(), &self.text[self.fields_end()..]].concat();
+        let name_start = head.len() + fields.len() + 2;
+        Self { text: text.into(), name_start, ..*self }
+    }
+
     /// The key as a file name: `&`, `%`, `:` and `/` escaped (repository §1.4).
     ///
     /// Never contains `/`, and is never `.` or `..`.
@@ -275,6 +287,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_chunk_has_a_key_of_its_own() {
+        let bytes = NonZeroU64::new(4).unwrap();
+        for (whole, chunk) in [
+            ("SHA256-s10--84d8", "SHA256-s10-S4-C3--84d8"),
+            ("SHA256-s10-S9-C1--84d8", "SHA256-s10-S4-C3--84d8"),
+            ("WORM-s10-m5--a-S1-C1--b", "WORM-s10-m5-S4-C3--a-S1-C1--b"),
+            ("VURL--x", "VURL-S4-C3--x"),
+        ] {
+            let key = parse(whole).unwrap().chunk(bytes, 3);
+            assert_eq!(key, parse(chunk).unwrap());
+            assert!(key.is_chunk());
+            let parsed = Key::parse(key.as_bytes()).unwrap();
+            assert_eq!((parsed.name(), parsed.size()), (key.name(), key.size()));
+        }
+    }
 
     #[test]
     fn fields_stand_in_their_order() {

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod cuts;
+pub mod directory;
 pub mod http;
 pub mod line;
+pub mod special;
 pub mod ssh;

@@ -58,7 +58,7 @@ pub(super) fn redrawn(tree: &Tree, packages: &[Package]) -> Option<String> {
     }
     for file in missing {
         let dir = format!("{}src/", file.split("src/").next()?);
-        let line = format!("  {:<28}{}", file.strip_prefix(&dir)?, purpose(tree.text(file)));
+        let line = format!("  {:<27} {}", file.strip_prefix(&dir)?, purpose(tree.text(file)));
         let line = line.trim_end().to_owned();
         match rooms.iter_mut().find(|(head, _)| head.split_whitespace().next() == Some(&dir)) {
             Some((_, lines)) => lines.push(line),

@@ -1,0 +1,236 @@
+//! Contents on their way to a special remote: received, hashed, and kept when the way breaks.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use gannet_core::backend::{Checker, Strength, strength};
+use gannet_core::{Content, Error, Key, Piece, Result, Uuid, Verdict};
+
+use super::file::{self, Blocking, remove_if_exists, write_error};
+use super::spool::{Reserved, Spool, Turn};
+use super::store::Source;
+
+/// A content that is being received into the spool. Dropped, it stays there for resuming, unless
+/// no hash could tell whether it is right.
+pub(super) struct Arriving {
+    file: Arc<File>,
+    path: PathBuf,
+    key: Key,
+    at: u64,
+    checker: Checker,
+    keep: bool,
+    _reserved: Reserved,
+    _turn: Turn,
+}
+
+impl Arriving {
+    /// Takes up what an earlier attempt left, up to `from`, and makes ready for `len` bytes more.
+    /// It blocks.
+    ///
+    /// # Errors
+    /// [`Error::WrongOffset`], [`Error::NoSpace`], [`Error::Busy`].
+    pub(super) fn open(
+        spool: &Spool,
+        remote: &Uuid,
+        key: &Key,
+        turn: Turn,
+        from: u64,
+        len: u64,
+    ) -> Result<Self> {
+        let path = spool.partial(remote, key);
+        let held = held(spool, remote, key)?;
+        if from > held {
+            return Err(Error::WrongOffset { from, held });
+        }
+        let reserved = spool.reserve(len)?;
+        let file = open_locked(&path, key)?;
+        let mut arriving = Self {
+            file: Arc::new(file),
+            path,
+            key: key.clone(),
+            at: 0,
+            checker: Checker::new(key),
+            keep: is_resumable(key),
+            _reserved: reserved,
+            _turn: turn,
+        };
+        arriving.take_up(from)?;
+        Ok(arriving)
+    }
+
+    fn take_up(&mut self, from: u64) -> Result<()> {
+        let failed = |error| Error::disk("read", &self.path, error);
+        let mut buffer = vec![0; file::PIECE_BYTES];
+        while self.at < from {
+            let most =
+                usize::try_from(from - self.at).map_or(buffer.len(), |n| n.min(buffer.len()));
+            let read = self.file.read_at(&mut buffer[..most], self.at).map_err(failed)?;
+            if read == 0 {
+                return Err(Error::WrongOffset { from, held: self.at });
+            }
+            self.checker.update(&buffer[..read]);
+            self.at += read as u64;
+        }
+        self.file.set_len(from).map_err(|error| Error::disk("shorten", &self.path, error))
+    }
+
+    /// Receives all of `content`, hands itself back, and says what the sender's verdict was.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], [`Error::WrongLength`], and what the sender or the disk reports.
+    pub(super) async fn receive(
+        mut self,
+        content: Content,
+        blocking: &Blocking,
+    ) -> Result<(Self, Verdict)> {
+        let (mut left, mut pieces) = (content.len, content.pieces);
+        loop {
+            let (mut batch, mut bytes_ready, mut last) = (Vec::new(), 0, None);
+            let mut next = Some(pieces.next().await);
+            // What is there already is written at once, and nothing waits in memory for more.
+            while let Some(piece) = next.take() {
+                match piece {
+                    Some(Ok(Piece::Bytes(bytes))) => {
+                        bytes_ready += bytes.len();
+                        batch.push(bytes);
+                    }
+                    other => last = Some(other),
+                }
+                if last.is_none() && bytes_ready < BATCH_BYTES {
+                    next = pieces.next().now_or_never();
+                }
+            }
+            let surplus = trim(&mut batch, &mut left);
+            if !batch.is_empty() {
+                self = blocking.run(move || self.take(&batch)).await?;
+            }
+            if surplus {
+                return Err(Error::WrongLength);
+            }
+            match last {
+                None => {}
+                Some(Some(Ok(Piece::End(verdict)))) if left == 0 => return Ok((self, verdict)),
+                Some(Some(Err(error))) => return Err(error),
+                Some(_) => return Err(Error::Interrupted),
+            }
+        }
+    }
+
+    fn take(mut self, batch: &[Bytes]) -> Result<Self> {
+        for bytes in batch {
+            self.file
+                .write_all_at(bytes, self.at)
+                .map_err(|error| write_error(&self.path, error))?;
+            self.checker.update(bytes);
+            self.at += bytes.len() as u64;
+        }
+        Ok(self)
+    }
+
+    /// Judges what came. It blocks.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] or [`Error::Doubtful`]; nothing is kept then.
+    pub(super) fn finish(mut self, verdict: Verdict) -> Result<Ready> {
+        let checker = std::mem::replace(&mut self.checker, Checker::new(&self.key));
+        let judged = match (verdict, checker.finish()) {
+            (_, Err(why)) => Err(Error::Rejected { key: self.key.clone(), why: why.to_string() }),
+            (Verdict::Doubtful, Ok(())) => Err(Error::Doubtful),
+            (Verdict::Valid, Ok(())) => Ok(()),
+        };
+        match judged {
+            Ok(()) => Ok(Ready(self)),
+            Err(error) => {
+                self.keep = false;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if (!self.keep || self.at == 0)
+            && let Err(error) = remove_if_exists(&self.path)
+        {
+            tracing::warn!("{}", error.chain());
+        }
+    }
+}
+
+/// A content that is complete and verified. Dropped, it stays in the spool for another attempt.
+pub(super) struct Ready(Arriving);
+
+impl Ready {
+    pub(super) fn source(&self) -> Source {
+        Source::whole(Arc::clone(&self.0.file), self.0.path.clone(), self.0.at)
+    }
+
+    /// It is stored: the spool need not keep it.
+    pub(super) fn stored(mut self) {
+        self.0.keep = false;
+    }
+}
+
+/// How many bytes of `key` an earlier attempt left. It blocks.
+///
+/// # Errors
+/// When the disk refuses to tell.
+pub(super) fn held(spool: &Spool, remote: &Uuid, key: &Key) -> Result<u64> {
+    let path = spool.partial(remote, key);
+    match fs::symlink_metadata(&path) {
+        Ok(metadata) if is_resumable(key) => Ok(key.size().unwrap_or(u64::MAX).min(metadata.len())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::disk("look at", path, error))
+        }
+        _ => Ok(0),
+    }
+}
+
+/// Only what a hash will prove may be put together from several attempts.
+fn is_resumable(key: &Key) -> bool {
+    strength(key) != Strength::SizeOnly
+}
+
+/// Cuts off what is more than `left`, and tells whether there was any.
+fn trim(batch: &mut Vec<Bytes>, left: &mut u64) -> bool {
+    let mut surplus = false;
+    for bytes in batch.iter_mut() {
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        surplus |= bytes.len() > most;
+        bytes.truncate(most);
+        *left -= bytes.len() as u64;
+    }
+    batch.retain(|bytes| !bytes.is_empty());
+    surplus
+}
+
+/// Opens a file that other processes may be at work on too, or may just be removing.
+fn open_locked(path: &PathBuf, key: &Key) -> Result<File> {
+    let failed = |doing| move |error| Error::disk(doing, path, error);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(failed("create"))?;
+    }
+    loop {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed("open"))?;
+        if file.try_lock().is_err() {
+            return Err(Error::Busy { key: key.clone(), why: "another put" });
+        }
+        let ours = file.metadata().map_err(failed("look at"))?;
+        if fs::symlink_metadata(path).is_ok_and(|named| named.ino() == ours.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+const BATCH_BYTES: usize = 1024 * 1024;

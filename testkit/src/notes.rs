@@ -1,0 +1,92 @@
+//! Notes of special remotes, in memory.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use gannet_core::{Chunks, Credentials, Key, Notes, Result, Uuid};
+
+/// Notes that are forgotten when this is dropped.
+#[derive(Debug, Default)]
+pub struct MemoryNotes(Mutex<Pages>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    chunks: HashMap<(Uuid, Key), Vec<Chunks>>,
+    states: HashMap<(Uuid, Key), Vec<u8>>,
+    urls: HashMap<Key, Vec<Vec<u8>>>,
+    wanted: HashMap<Uuid, Vec<u8>>,
+    credentials: HashMap<(Uuid, Vec<u8>), Credentials>,
+}
+
+impl MemoryNotes {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Notes for MemoryNotes {
+    async fn chunks(&self, remote: &Uuid, key: &Key) -> Result<Vec<Chunks>> {
+        let place = (remote.clone(), key.clone());
+        Ok(self.pages().chunks.get(&place).cloned().unwrap_or_default())
+    }
+
+    async fn note_chunks(&self, remote: &Uuid, key: &Key, chunks: Chunks) -> Result<()> {
+        let mut pages = self.pages();
+        let noted = pages.chunks.entry((remote.clone(), key.clone())).or_default();
+        noted.retain(|old| old.bytes != chunks.bytes);
+        if chunks.count > 0 {
+            noted.push(chunks);
+        }
+        Ok(())
+    }
+
+    async fn state(&self, remote: &Uuid, key: &Key) -> Result<Vec<u8>> {
+        let place = (remote.clone(), key.clone());
+        Ok(self.pages().states.get(&place).cloned().unwrap_or_default())
+    }
+
+    async fn note_state(&self, remote: &Uuid, key: &Key, state: &[u8]) -> Result<()> {
+        self.pages().states.insert((remote.clone(), key.clone()), state.to_vec());
+        Ok(())
+    }
+
+    async fn urls(&self, key: &Key) -> Result<Vec<Vec<u8>>> {
+        Ok(self.pages().urls.get(key).cloned().unwrap_or_default())
+    }
+
+    async fn note_url(&self, _: &Uuid, key: &Key, url: &[u8], present: bool) -> Result<()> {
+        let mut pages = self.pages();
+        let noted = pages.urls.entry(key.clone()).or_default();
+        noted.retain(|old| old != url);
+        if present {
+            noted.push(url.to_vec());
+        }
+        Ok(())
+    }
+
+    async fn wanted(&self, remote: &Uuid) -> Result<Vec<u8>> {
+        Ok(self.pages().wanted.get(remote).cloned().unwrap_or_default())
+    }
+
+    async fn note_wanted(&self, remote: &Uuid, expression: &[u8]) -> Result<()> {
+        self.pages().wanted.insert(remote.clone(), expression.to_vec());
+        Ok(())
+    }
+
+    async fn credentials(&self, remote: &Uuid, name: &[u8]) -> Result<Option<Credentials>> {
+        Ok(self.pages().credentials.get(&(remote.clone(), name.to_vec())).cloned())
+    }
+
+    async fn note_credentials(
+        &self,
+        remote: &Uuid,
+        name: &[u8],
+        credentials: &Credentials,
+    ) -> Result<()> {
+        let place = (remote.clone(), name.to_vec());
+        self.pages().credentials.insert(place, credentials.clone());
+        Ok(())
+    }
+}
