@@ -18,6 +18,7 @@ use crate::ssh::endings::servers;
 use crate::ssh::sshd::{Login, Sshd};
 
 mod cancelled;
+mod cuts;
 mod mishaps;
 mod spawned;
 
