@@ -130,6 +130,16 @@ impl Session {
         Ok(all.filter_map(|found| found.ok().and_then(value)).collect())
     }
 
+    /// The commit that is checked out, or would be if there were a work tree; `None` if there is none
+    /// yet.
+    ///
+    /// # Errors
+    /// When the reference is broken.
+    pub(crate) fn head(&self) -> Result<Option<ObjectId>> {
+        let head = self.repo.head().map_err(|error| git_error("read HEAD", &error))?;
+        Ok(head.id().map(gix::Id::detach))
+    }
+
     /// Reads the file at `path` in a commit.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::logs::{
 };
 use crate::settings::Settings;
 
+mod attributes;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,15 @@ pub(crate) struct Pages {
     book: Mutex<Option<(Edition, Arc<Book>)>>,
     /// Whoever computes sizes lets others wait, who then need not.
     sums: Mutex<Sums>,
+}
+
+/// Whether attributes of git are wanted that no expression asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attributes {
+    /// They are.
+    Wanted,
+    /// They are not: reading them is not free.
+    IfAskedFor,
 }
 
 /// Tells versions of the logs apart that are about repositories.
@@ -60,7 +70,8 @@ impl Pages {
         Ok(book)
     }
 
-    /// What is known of a key, whose content is called `file`.
+    /// What is known of a key, whose content is called `file`. What attributes of git say of that is
+    /// read only if an expression asks for it, or if it is `wanted`.
     ///
     /// # Errors
     /// When the journal or the branch cannot be read.
@@ -69,7 +80,8 @@ impl Pages {
         settings: &Settings,
         session: &Session,
         key: &Key,
-        _file: &AssociatedFile,
+        file: &AssociatedFile,
+        wanted: Attributes,
     ) -> Result<Facts> {
         let book = self.book(settings, session)?;
         let read =
@@ -77,13 +89,17 @@ impl Pages {
         let holders = LocationLog::parse(&read(LOCATION_SUFFIX)?).holders();
         let counts =
             |holder: &Uuid| holder.as_cluster().is_none() && book.trust(holder) != Trust::Dead;
+        let numcopies_of_file = match wanted == Attributes::Wanted || asks_for_attributes(&book) {
+            true => attributes::numcopies(settings, session, file)?,
+            false => None,
+        };
         let equivalents = match key.backend() {
             b"VURL" => equivalent::parse(&read(equivalent::SUFFIX)?),
             _ => Vec::new(),
         };
         Ok(Facts {
             holders: holders.into_iter().filter(counts).collect(),
-            numcopies_of_file: None,
+            numcopies_of_file,
             metadata: metadata::parse(&read(metadata::SUFFIX)?),
             urls: web::parse(&read(web::SUFFIX)?),
             unused: unused::lists(settings, key)?,
@@ -152,6 +168,13 @@ fn read_book(settings: &Settings, session: &Session) -> Result<Book> {
         proxied: proxy::parse(&read(proxy::PATH)?),
         descriptions: uuid::parse(&read(uuid::PATH)?),
     })
+}
+
+/// Whether an expression counts the copies that a file lacks.
+fn asks_for_attributes(book: &Book) -> bool {
+    let all = book.preferred.values().chain(book.required.values());
+    let mut all = all.chain(book.group_preferred.values());
+    all.any(|text| text.replace("approxlackingcopies", "").contains("lackingcopies"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -86,15 +86,19 @@ fn facts_leave_out_the_dead_and_clusters() {
     fs::write(scratch.annex().join("unused"), "1 VURL-s5--http://x 1795352264.5s\n2 k\n").unwrap();
     commit(&scratch);
     let session = scratch.git.session().unwrap();
-    let facts = pages.facts(&settings, &session, &key, &AssociatedFile::default()).unwrap();
-    assert_eq!(facts.holders, [parse("b")].into());
-    assert_eq!(facts.metadata["tag"], [b"x".to_vec()].into());
-    assert_eq!(facts.urls, ["http://y".to_owned()].into());
-    assert_eq!(facts.equivalents, [Key::parse(b"MD5-s5--x").unwrap()]);
-    assert!(facts.unused);
+    let facts = |key: &Key| {
+        let file = AssociatedFile::default();
+        pages.facts(&settings, &session, key, &file, Attributes::IfAskedFor).unwrap()
+    };
+    let known = facts(&key);
+    assert_eq!(known.holders, [parse("b")].into());
+    assert_eq!(known.metadata["tag"], [b"x".to_vec()].into());
+    assert_eq!(known.urls, ["http://y".to_owned()].into());
+    assert_eq!(known.equivalents, [Key::parse(b"MD5-s5--x").unwrap()]);
+    assert!(known.unused);
     let other = self::key("other");
-    let facts = pages.facts(&settings, &session, &other, &AssociatedFile::default()).unwrap();
-    assert_eq!((facts.holders.len(), facts.unused), (0, false));
+    let known = facts(&other);
+    assert_eq!((known.holders.len(), known.unused), (0, false));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use gannet_core::{AssociatedFile, Book, Facts, Key, Ledger, Result, Uuid};
 use super::Repo;
 use crate::git::Session;
 use crate::journal::Claim;
-use crate::ledger::Pages;
+use crate::ledger::{Attributes, Pages};
 use crate::logs::location::Status;
 use crate::settings::Settings;
 
@@ -22,7 +22,10 @@ impl Ledger for Repo {
 
     async fn facts(&self, key: &Key, file: &AssociatedFile) -> Result<Facts> {
         let (key, file) = (key.clone(), file.clone());
-        self.read(move |pages, settings, session| pages.facts(settings, session, &key, &file)).await
+        self.read(move |pages, settings, session| {
+            pages.facts(settings, session, &key, &file, Attributes::IfAskedFor)
+        })
+        .await
     }
 
     async fn sizes(&self) -> Result<Arc<BTreeMap<Uuid, u64>>> {
