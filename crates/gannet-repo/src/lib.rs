@@ -21,6 +21,7 @@ mod ledger;
 mod lockfile;
 mod locks;
 mod logs;
+mod look;
 mod moments;
 mod objects;
 mod permissions;
@@ -42,6 +43,7 @@ mod work_tree;
 pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
 pub use files::ScratchFile;
 pub use init::{InitOptions, create};
+pub use look::Look;
 pub use repo::Repo;
 pub use settings::{Identity, OpenError, identify, peek, read_size};
 #[cfg(feature = "crash-points")]

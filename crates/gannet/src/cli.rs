@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) mod check;
 pub(crate) mod init;
+pub(crate) mod matches;
 pub(crate) mod serve;
 pub(crate) mod shell;
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Shell(shell::Shell),
     /// Look whether a repository is as it should be, and mend it.
     Check(check::Check),
+    /// Explain why content is or is not wanted, term by term.
+    Matches(matches::Matches),
 }
 
 /// Why a command did not do what it was told.

@@ -45,6 +45,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Command::Shell(shell) => Ok(shell.run()),
         Command::Check(check) => check.run(),
+        Command::Matches(matches) => matches.run(),
         Command::Serve(serve) => {
             logging::start(logging::Level::of(&serve));
             let plan = serving::Plan::new(&serve)?;

@@ -13,9 +13,15 @@ pub(super) fn whole(text: &str) -> Option<i64> {
     })
 }
 
+/// A number that is all of `text`, but for white space around it and parentheses.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let (number, rest) = real(text)?;
+    rest.trim_start_matches(is_space).is_empty().then_some(number)
+}
+
 /// A number at the beginning of `text`, which may have white space before it and be in
 /// parentheses, and what follows it.
-pub(super) fn real(text: &str) -> Option<(f64, &str)> {
+fn real(text: &str) -> Option<(f64, &str)> {
     let mut rest = text.trim_start_matches(is_space);
     let mut parentheses = 0_usize;
     while let Some(inside) = rest.strip_prefix('(') {
@@ -250,11 +256,11 @@ mod tests {
 
     #[test]
     fn numbers_in_metadata_may_have_white_space_and_parentheses() {
-        for (text, value) in [(" 5", 5.0), ("((5) )x", 5.0), ("- 5", -5.0), ("1.5e2m", 150.0)] {
-            assert_eq!(real(text).map(|(value, _)| value), Some(value), "{text}");
+        for (text, value) in [(" 5 ", 5.0), ("((5) )", 5.0), ("- 5", -5.0), ("1.5e2", 150.0)] {
+            assert_eq!(number(text), Some(value), "{text}");
         }
-        for text in ["(5", "-(5)", "NaNx", "x5", ".5"] {
-            assert_eq!(real(text), None, "{text}");
+        for text in ["(5", "-(5)", "NaNx", "x5", ".5", "5x", "5.", "5_0", "+5"] {
+            assert_eq!(number(text), None, "{text}");
         }
     }
 }

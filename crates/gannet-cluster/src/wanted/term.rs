@@ -1,7 +1,7 @@
 //! Terms: what an expression can say about a content (preferred-content §5).
 
 use super::glob::{Glob, Kind, chars};
-use super::number::{real, size, whole};
+use super::number::{number, size, whole};
 
 /// One term.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +135,6 @@ impl ValueTest {
         match self {
             Self::Like(glob) => glob.matches(&chars(value)),
             Self::Than { less, or_equal, text } => {
-                let number = |text: &str| real(text).map(|(number, _)| number);
                 let as_number = std::str::from_utf8(value).ok().and_then(number);
                 let order = match (as_number, number(text)) {
                     (Some(value), Some(limit)) => value.partial_cmp(&limit),

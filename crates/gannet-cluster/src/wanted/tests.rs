@@ -345,7 +345,8 @@ fn metadata_and_urls() {
         ("metadata=year>2016", false),
         ("metadata=year<10000", true),
         ("metadata=year<1x", false),
-        ("metadata=tag>d", true), // `x y`
+        ("metadata=year<3x", true), // no number, so as text
+        ("metadata=tag>d", true),   // `x y`
         ("metadata=tag<E", true),
         ("url=http://*/A", true),
         ("url=*/a", false),

@@ -272,7 +272,9 @@ mod tests {
         let words = ["gannet", "serve"].into_iter().chain(line.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::Serve(serve) => Ok(*serve),
-            Command::Init(_) | Command::Shell(_) | Command::Check(_) => panic!("not serve"),
+            Command::Init(_) | Command::Shell(_) | Command::Check(_) | Command::Matches(_) => {
+                panic!("not serve")
+            }
         }
     }
 
