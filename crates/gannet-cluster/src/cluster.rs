@@ -15,9 +15,10 @@ use gannet_core::{
 };
 
 use crate::node::{Member, Node};
-use crate::plan::{self, Wishes};
+use crate::plan;
 use crate::proxy::pass_on;
 use crate::recorded::Recorder;
+use crate::reserved::Reserved;
 use crate::turns::Turns;
 
 mod asking;
@@ -45,8 +46,6 @@ pub struct Gateway {
     pub uuid: Uuid,
     /// The ledger of that repository.
     pub ledger: Arc<dyn Ledger>,
-    /// Who wants what.
-    pub wishes: Arc<dyn Wishes>,
     /// The clock by which deadlines are judged here.
     pub clock: Arc<dyn Clock>,
     /// How much, how long.
@@ -91,7 +90,8 @@ impl Cluster {
     #[must_use]
     pub fn new(gateway: Gateway, nodes: &[Node]) -> Self {
         let recorder = Recorder::new(Arc::clone(&gateway.ledger), gateway.uuid.clone());
-        let parts = Parts { gateway, recorder, turns: Arc::default(), members: Mutex::default() };
+        let (turns, reserved) = Default::default();
+        let parts = Parts { gateway, recorder, turns, reserved, members: Mutex::default() };
         let cluster = Self { parts: Arc::new(parts) };
         cluster.set_nodes(nodes);
         cluster
@@ -113,6 +113,7 @@ struct Parts {
     gateway: Gateway,
     recorder: Recorder,
     turns: Arc<Turns>,
+    reserved: Arc<Reserved>,
     members: Mutex<Arc<[Member]>>,
 }
 

@@ -9,10 +9,10 @@ mod node;
 mod plan;
 mod proxy;
 mod recorded;
+mod reserved;
 mod turns;
 pub mod wanted;
 
 pub use cluster::{Cluster, Gateway, Limits};
 pub use node::Node;
-pub use plan::Wishes;
 pub use proxy::Proxy;

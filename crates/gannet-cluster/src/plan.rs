@@ -4,22 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gannet_core::{AssociatedFile, Facts, Key, Uuid};
-
-/// Knows who wants what.
-pub trait Wishes: Send + Sync + 'static {
-    /// Whether `repository` prefers, or must, have the content of `key`, which is called `file`.
-    fn wants(&self, repository: &Uuid, key: &Key, file: &AssociatedFile, facts: &Facts) -> bool;
-}
-
-impl<F> Wishes for F
-where
-    F: Fn(&Uuid, &Key, &AssociatedFile, &Facts) -> bool + Send + Sync + 'static,
-{
-    fn wants(&self, repository: &Uuid, key: &Key, file: &AssociatedFile, facts: &Facts) -> bool {
-        self(repository, key, file, facts)
-    }
-}
+use gannet_core::{Facts, Uuid};
 
 /// What matters of a node to whoever wants to store something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,21 @@
 //! Storing at all nodes that want it, from one stream.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use gannet_core::error::Denied;
-use gannet_core::{AssociatedFile, Content, Error, PutOffset, Result, Stored, Uuid, Verdict};
+use gannet_core::{
+    AssociatedFile, Content, Error, Facts, PutOffset, Result, Stored, Uuid, Verdict,
+};
 
 use super::Request;
 use super::asking::{Asked, first};
 use crate::fan::{Branch, Ending, Fan, Patience};
 use crate::node::{Member, is_failure};
 use crate::plan::{self, Taker};
+use crate::reserved::Reservation;
 use crate::turns::Slot;
+use crate::wanted::{self, Question};
 
 /// What the nodes that shall store something say before it comes.
 struct Offsets {
@@ -37,7 +44,7 @@ impl Request {
         // then (preferred-content §8).
         let members = match self.file == AssociatedFile::default() {
             true => self.writable(self.members.to_vec())?,
-            false => self.takers().await?,
+            false => self.takers().await?.0,
         };
         let offsets = self.offsets(members).await?;
         match offsets.least() {
@@ -47,7 +54,7 @@ impl Request {
     }
 
     pub(super) async fn put(&self, content: Content) -> Result<Stored> {
-        let members = self.takers().await?;
+        let (members, _space) = self.takers().await?;
         let offsets = self.offsets(members).await?;
         let Some(held) = offsets.least() else {
             return Ok(Stored { plus: self.having(offsets).await? });
@@ -96,24 +103,44 @@ impl Request {
         Ok(Stored { plus: self.plus(who) })
     }
 
-    /// The nodes that shall store the content.
+    /// The nodes that shall store the content, and space for it there, as far as that is counted.
     ///
     /// # Errors
     /// When there is none.
-    async fn takers(&self) -> Result<Vec<Member>> {
+    async fn takers(&self) -> Result<(Vec<Member>, Reservation)> {
         let facts = self.facts().await?;
-        let wishes = &self.parts.gateway.wishes;
-        let takers: Vec<_> = self
-            .believed(&facts)
-            .map(|(member, has)| Taker {
+        let counted = |member: &Member| wanted::needs_sizes(&member.node.uuid, &facts.book);
+        let sizes = match self.members.iter().any(counted) {
+            true => self.parts.gateway.ledger.sizes().await?,
+            false => Arc::default(),
+        };
+        let size = self.key.size().unwrap_or(0);
+        let mut chosen = Vec::new();
+        let reservation = self.parts.reserved.reserve(&sizes, size, |sizes| {
+            let takers = self.believed(&facts).map(|(member, has)| Taker {
                 has,
-                wants: wishes.wants(&member.node.uuid, &self.key, &self.file, &facts),
+                wants: self.is_wanted(member, &facts, sizes),
                 read_only: member.node.read_only,
-            })
-            .collect();
-        self.writable(
-            plan::store(&takers).into_iter().map(|place| self.members[place].clone()).collect(),
-        )
+            });
+            let places = plan::store(&takers.collect::<Vec<_>>());
+            chosen = places.into_iter().map(|place| self.members[place].clone()).collect();
+            chosen.iter().map(|member| member.node.uuid.clone()).collect()
+        });
+        Ok((self.writable(chosen)?, reservation))
+    }
+
+    /// Whether a node wants the content. Where nothing is configured, all is wanted
+    /// (proxy-cluster §7).
+    fn is_wanted(&self, member: &Member, facts: &Facts, sizes: &BTreeMap<Uuid, u64>) -> bool {
+        let question = Question {
+            repository: &member.node.uuid,
+            key: &self.key,
+            file: &self.file,
+            facts,
+            sizes,
+            gone: false,
+        };
+        wanted::wants(&question).unwrap_or(true)
     }
 
     /// # Errors

@@ -7,7 +7,7 @@ use gannet_cluster::{Cluster, Node};
 use gannet_core::{Annex, Asker, AssociatedFile, PutOffset, Span, Uuid, Verdict};
 use gannet_testkit::{Asked, Sample, Stern, TestClock, TestLedger, Verb};
 
-use crate::scene::{asker, cluster_uuid, everybody_wants_everything, node_uuid, remote, uuid};
+use crate::scene::{asker, cluster_uuid, node_uuid, remote, uuid, without_nodes};
 
 /// A cluster behind two gateways, each of which has one node and the other gateway.
 struct Two {
@@ -29,9 +29,8 @@ fn two() -> Two {
         });
         ledger
     });
-    let clusters = [0, 1].map(|place: usize| {
-        Arc::new(everybody_wants_everything(gateway(place), ledgers[place].clone()))
-    });
+    let clusters =
+        [0, 1].map(|place: usize| Arc::new(without_nodes(gateway(place), ledgers[place].clone())));
     for place in [0, 1] {
         let node = |uuid: &Uuid, gateway, annex: Arc<dyn Annex>| Node {
             uuid: uuid.clone(),

@@ -7,9 +7,7 @@ use gannet_cluster::{Node, Proxy};
 use gannet_core::{Annex, Asker, AssociatedFile, Clock, Error, PutOffset, Removal, Timestamp};
 use gannet_testkit::{Asked, Ending, Gate, Journey, Sample, Stern, TestClock, TestLedger, Verb};
 
-use crate::scene::{
-    asker, described, everybody_wants_everything, gateway_uuid, node_uuid, remote, uuid,
-};
+use crate::scene::{asker, described, gateway_uuid, node_uuid, remote, uuid, without_nodes};
 use crate::shaky::{Mood, Shaky};
 
 struct Scene {
@@ -120,7 +118,7 @@ async fn the_nodes_own_clock_is_told_and_meant() {
 async fn those_behind_the_node_are_recorded_but_never_the_gateway() {
     let sterns = [node_uuid(1), gateway_uuid()].map(|uuid| Stern::with(uuid, TestClock::new()));
     let behind = uuid("6a7e0000-0000-4000-8000-000000000009");
-    let inner = everybody_wants_everything(behind, TestLedger::new());
+    let inner = without_nodes(behind, TestLedger::new());
     inner.set_nodes(&described(&sterns));
     let ledger = TestLedger::new();
     let node = Node { annex: Arc::new(inner), ..described(&[Stern::new()]).remove(0) };

@@ -1,5 +1,6 @@
 //! Who takes a content, and what is said of that (proxy-cluster §7, §12).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,27 +26,84 @@ fn have(nodes: &[usize]) -> PutOffset {
 /// The nodes of preferred-content §8.
 fn wishing() -> Scene {
     let scene = Scene::of(3);
-    scene.wish(0, &["a.txt", "sub/a.txt"]);
-    scene.wish(1, &["sub/a.txt"]);
-    scene.wish(2, &[]);
+    scene.wish(0, "include=*.txt");
+    scene.wish(1, "include=sub/*");
+    scene.wish(2, "nothing");
+    scene
+}
+
+async fn goes_to(scene: &Scene, file: &str, expected: &[usize]) {
+    let sample = Sample::secure(1, 30_000);
+    assert_eq!(scene.store(file, &sample).await, expected, "{file}");
+    assert_eq!(scene.having(&sample.key), expected, "{file}");
+    assert_eq!(scene.recorded(&sample.key), expected, "{file}");
+    assert!(scene.is_quiet());
+}
+
+/// The table of preferred-content §8, but for the row that the next test is about.
+#[tokio::test]
+async fn those_who_want_it_store_it() {
+    goes_to(&wishing(), "a.txt", &[0]).await;
+    goes_to(&wishing(), "sub/a.txt", &[0, 1]).await;
+    goes_to(&wishing(), "x.bin", &[0, 1, 2]).await;
+    goes_to(&wishing(), "", &[0, 1, 2]).await;
+    for (wishes, required, file, expected) in [
+        (["", "nothing", "nothing"], None, "q", vec![0]),
+        (["nothing", "not present", "nothing"], None, "q", vec![0, 1, 2]),
+        (["nothing", "nothing", "nothing"], Some("include=req/*"), "req/a", vec![1]),
+        // What cannot be read means what is there, and nobody else suffers from it.
+        (["include=[a", "anything", "no such word"], None, "q", vec![1]),
+    ] {
+        let scene = Scene::of(3);
+        wishes.iter().enumerate().for_each(|(node, wish)| scene.wish(node, wish));
+        scene.ledger.set_book(|book| {
+            book.required.extend(required.map(|wish| (node_uuid(1), wish.to_owned())));
+        });
+        goes_to(&scene, file, &expected).await;
+    }
+}
+
+/// A cluster of two, of which each content goes to one, as long as there is room for it.
+fn balanced() -> Scene {
+    let scene = Scene::of(2);
+    scene.ledger.set_book(|book| {
+        for node in [0, 1].map(node_uuid) {
+            book.groups.insert(node.clone(), BTreeSet::from(["store".to_owned()]));
+            book.preferred.insert(node.clone(), "balanced=store".to_owned());
+            book.max_sizes.insert(node, 1000);
+        }
+    });
     scene
 }
 
 #[tokio::test]
-async fn those_who_want_it_store_it() {
-    for (file, expected) in [
-        ("a.txt", vec![0]),
-        ("sub/a.txt", vec![0, 1]),
-        ("x.bin", vec![0, 1, 2]),
-        ("", vec![0, 1, 2]),
-    ] {
-        let scene = wishing();
-        let sample = Sample::secure(1, 30_000);
-        assert_eq!(scene.store(file, &sample).await, expected, "{file}");
-        assert_eq!(scene.having(&sample.key), expected, "{file}");
-        assert_eq!(scene.recorded(&sample.key), expected, "{file}");
-        assert!(scene.is_quiet());
+async fn what_is_on_its_way_to_a_node_takes_room_there() {
+    // Two contents that would go to the same node, if they came alone.
+    let mut samples = Vec::new();
+    for seed in 0..20 {
+        let sample = Sample::secure(seed, 600);
+        if balanced().store("f", &sample).await == [0] {
+            samples.push(sample);
+        }
     }
+    let [one, two, ..] = &samples[..] else { panic!("they all go elsewhere") };
+    let scene = balanced();
+    let gate = Gate::closed();
+    let stuck = Journey::of(&one.bytes, 0).cut(100, Ending::Stuck(Arc::clone(&gate)));
+    tokio::select! {
+        _ = scene.put("f", stuck.content(), &one.key) => panic!("it cannot end"),
+        () = async {
+            gate.pass().await;
+            assert_eq!(scene.store("f", two).await, [1], "there is no room beside the first");
+        } => {}
+    }
+    // The first one never came, so that there is room again.
+    let more = balanced();
+    drop(
+        more.put("f", Journey::of(&one.bytes, 0).cut(9, Ending::Broken).content(), &one.key).await,
+    );
+    assert_eq!(more.store("f", two).await, [0]);
+    assert_eq!(more.store("f", one).await, [1]);
 }
 
 #[tokio::test]

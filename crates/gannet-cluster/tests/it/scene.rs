@@ -1,14 +1,13 @@
 //! A cluster of stern places, its gateway, and whoever asks.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gannet_cluster::{Cluster, Gateway, Limits, Node};
 use gannet_core::{
-    Annex, Asker, AssociatedFile, ClusterUuid, Content, Error, Facts, Key, Mode, Result, Span,
-    Uuid, Verdict,
+    Annex, Asker, AssociatedFile, ClusterUuid, Content, Error, Key, Mode, Result, Span, Uuid,
+    Verdict,
 };
 use gannet_testkit::{Asked, Faults, Sample, Stern, TestClock, TestLedger, Verb};
 
@@ -18,8 +17,6 @@ pub(crate) struct Scene {
     pub(crate) nodes: Vec<Stern>,
     pub(crate) ledger: Arc<TestLedger>,
     pub(crate) clock: Arc<TestClock>,
-    /// Who wants what: the names of files, by node. Whoever is not in it wants everything.
-    pub(crate) wishes: Arc<Mutex<BTreeMap<Uuid, BTreeSet<&'static str>>>>,
 }
 
 impl Scene {
@@ -37,29 +34,23 @@ impl Scene {
             Stern::with(node_uuid(place), clock)
         };
         let nodes: Vec<_> = (0..nodes).map(node).collect();
-        let wishes: Arc<Mutex<BTreeMap<Uuid, BTreeSet<&'static str>>>> = Arc::default();
-        let known = Arc::clone(&wishes);
-        let wants = move |uuid: &Uuid, _: &Key, file: &AssociatedFile, _: &Facts| {
-            let known = known.lock().expect("wishes");
-            known.get(uuid).is_none_or(|files| files.iter().any(|name| name.as_bytes() == file.0))
-        };
         let gateway = Gateway {
             cluster: cluster_uuid(),
             name: "mycluster".to_owned(),
             uuid: gateway_uuid(),
             ledger: ledger.clone(),
-            wishes: Arc::new(wants),
             clock: clock.clone(),
             limits,
         };
         let cluster = Arc::new(Cluster::new(gateway, &described(&nodes)));
-        Self { cluster, nodes, ledger, clock, wishes }
+        Self { cluster, nodes, ledger, clock }
     }
 
-    /// Says which files a node wants.
-    pub(crate) fn wish(&self, node: usize, files: &[&'static str]) {
-        let files = files.iter().copied().collect();
-        self.wishes.lock().expect("wishes").insert(node_uuid(node), files);
+    /// Says what a node wants.
+    pub(crate) fn wish(&self, node: usize, expression: &str) {
+        self.ledger.set_book(|book| {
+            book.preferred.insert(node_uuid(node), expression.to_owned());
+        });
     }
 
     /// Lets one verb of a node fail.
@@ -125,13 +116,12 @@ impl Scene {
 }
 
 /// A cluster without nodes yet, behind this gateway.
-pub(crate) fn everybody_wants_everything(gateway: Uuid, ledger: Arc<TestLedger>) -> Cluster {
+pub(crate) fn without_nodes(gateway: Uuid, ledger: Arc<TestLedger>) -> Cluster {
     let parts = Gateway {
         cluster: cluster_uuid(),
         name: "mycluster".to_owned(),
         uuid: gateway,
         ledger,
-        wishes: Arc::new(|_: &Uuid, _: &Key, _: &AssociatedFile, _: &Facts| true),
         clock: TestClock::new(),
         limits: limits(),
     };
