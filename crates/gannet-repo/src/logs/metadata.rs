@@ -18,7 +18,8 @@ pub(crate) const SUFFIX: &str = ".log.met";
 pub(crate) fn parse(text: &[u8]) -> BTreeMap<String, BTreeSet<Vec<u8>>> {
     let timed = |line| {
         let (time, fields) = split(line);
-        Some((WallTime::parse(time)?, fields))
+        // A time alone is no line of such a log.
+        line.contains(&b' ').then_some((WallTime::parse(time)?, fields))
     };
     let mut all: Vec<_> = lines(text).filter_map(timed).collect();
     all.sort();
@@ -132,6 +133,7 @@ mod tests {
             ]
         );
         assert!(shown(b"").is_empty());
+        assert!(shown(b"1s\n").is_empty());
         assert_eq!(shown(b"0s +a - x\n"), ["lastchanged: 1970-01-01@00-00-00"]);
     }
 }
