@@ -91,7 +91,8 @@ mod tests {
         #[test]
         fn whatever_is_read_is_a_pointer(tail in proptest::collection::vec(any::<u8>(), 0..40)) {
             let text = [OBJECTS, b"WORM--", &tail].concat();
-            if let Some(key) = parse(&text) {
+            // What ends like a line of another system loses that, here and in git-annex.
+            if let Some(key) = parse(&text).filter(|key| !key.as_bytes().ends_with(b"\r")) {
                 prop_assert_eq!(parse(&write(&key)), Some(key));
             }
         }
