@@ -201,7 +201,7 @@ pub(crate) fn frozen_dir(mode: u32, shared: Shared) -> u32 {
         Shared::Umask => mode & !WRITE | 0o500,
         Shared::Group => mode | 0o070,
         Shared::All => mode | 0o075,
-        Shared::Octal(octal) => dir_mode(octal) & !WRITE,
+        Shared::Octal(octal) => dir_mode(octal) & !0o200,
     }
 }
 
@@ -250,3 +250,23 @@ const WRITE: u32 = 0o222;
 const TRIES_MAX: u32 = 20;
 /// How long to wait between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the pinned git-annex gives to directories of objects.
+    #[test]
+    fn only_its_owner_is_kept_from_writing_to_a_directory_shared_by_number() {
+        for (octal, frozen) in [
+            (0o600, 0o500),
+            (0o640, 0o2550),
+            (0o644, 0o2555),
+            (0o660, 0o2570),
+            (0o664, 0o2575),
+            (0o666, 0o2577),
+        ] {
+            assert_eq!(frozen_dir(0o755, Shared::Octal(octal)), frozen, "{octal:o}");
+        }
+    }
+}

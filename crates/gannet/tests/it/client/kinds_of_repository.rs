@@ -39,9 +39,29 @@ fn a_submodule() {
 /// What the server stores has the modes that git-annex itself would give it (repository §2.3).
 #[test]
 fn a_repository_shared_by_a_group() {
+    let scene = shared("group");
+    scene.annex(&["drop", "--quiet", "--from", "origin", "."]);
+    drop(files::of_size(&scene, "another", 2000));
+    scene.annex(&["copy", "--quiet", "--to", "origin", "."]);
+    scene.annex(&["drop", "--quiet", "."]);
+    scene.annex(&["get", "--quiet", "."]);
+    scene.expect_clean();
+}
+
+/// The same where the mode is a number. Whoever shares it can lock and remove what others stored.
+#[test]
+fn repositories_shared_by_number() {
+    for number in ["0640", "0660", "0600"] {
+        shared(number).annex(&["drop", "--quiet", "--from", "origin", "."]);
+    }
+}
+
+/// Stores content in a repository shared in this way, beside what git-annex itself stored there.
+fn shared(how: &str) -> Scene {
     let world = World::new();
     let path = world.join("shared");
-    world.git(world.path(), &["init", "-q", "--bare", "--shared=group", text(&path)]);
+    let how = format!("--shared={how}");
+    world.git(world.path(), &["init", "-q", "--bare", &how, text(&path)]);
     world.annex(&path, &["init", "--quiet", "shared"]);
     let repo = Repo::open(&world, &path);
     let own = "SHA256E-s6--5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03.txt";
@@ -55,13 +75,8 @@ fn a_repository_shared_by_a_group() {
         let dirs = object.ancestors().skip(1).take(3).map(Path::to_owned);
         [object.clone()].into_iter().chain(dirs).map(mode).collect::<Vec<_>>()
     };
-    assert_eq!(modes(&file.key()), modes(own), "left by the server, right by git-annex");
-    scene.annex(&["drop", "--quiet", "--from", "origin", "."]);
-    drop(files::of_size(&scene, "another", 2000));
-    scene.annex(&["copy", "--quiet", "--to", "origin", "."]);
-    scene.annex(&["drop", "--quiet", "."]);
-    scene.annex(&["get", "--quiet", "."]);
-    scene.expect_clean();
+    assert_eq!(modes(&file.key()), modes(own), "{how}: left by the server, right by git-annex");
+    scene
 }
 
 /// Makes an empty repository and another work tree of it, and returns that.
