@@ -300,7 +300,8 @@ fn stored(outcome: Result<gannet_core::Stored>) -> Result<Reply> {
             | Error::Doubtful
             | Error::WrongOffset { .. }
             | Error::Busy { .. } => {
-                tracing::info!("not stored: {}", error.chain());
+                // Whoever may write could fill the log with these; the client hears the gist.
+                tracing::debug!("not stored: {}", error.chain());
                 Ok(Reply::Stored { stored: false, plus: Vec::new() })
             }
             Error::Overloaded { .. }
