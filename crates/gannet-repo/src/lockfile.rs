@@ -135,6 +135,8 @@ impl LockFile {
         sharing: Sharing,
         acquire: Acquire,
     ) -> io::Result<Option<Self>> {
+        #[cfg(test)]
+        tests::happen_meanwhile(path);
         let lock = whole_file(sharing);
         loop {
             let done = match acquire {
@@ -201,11 +203,32 @@ fn whole_file(sharing: Sharing) -> libc::flock {
 const TRIES_MAX: u32 = 20;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     use Acquire::Try;
     use Sharing::{Exclusive, Shared};
+
+    type Happening = Box<dyn FnOnce(&Path)>;
+
+    thread_local! {
+        static MEANWHILE: RefCell<Option<(PathBuf, Happening)>> = RefCell::default();
+    }
+
+    /// Lets something happen in this thread after a file with this path was next opened to be
+    /// locked, and before it is.
+    pub(crate) fn meanwhile(path: &Path, happening: impl FnOnce(&Path) + 'static) {
+        MEANWHILE.set(Some((path.to_owned(), Box::new(happening))));
+    }
+
+    pub(super) fn happen_meanwhile(path: &Path) {
+        let due = MEANWHILE.with_borrow_mut(|planned| planned.take_if(|(at, _)| at == path));
+        if let Some((path, happening)) = due {
+            happening(&path);
+        }
+    }
 
     fn scratch() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

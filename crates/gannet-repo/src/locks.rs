@@ -108,16 +108,21 @@ impl SharedLock {
 
     fn on_object(site: &Site, object: Object) -> Result<Option<Self>> {
         let sentinal = lock_sentinal(site)?;
-        let locked = LockFile::open_existing(object.path(), Sharing::Shared, Acquire::Try);
-        match locked {
-            Ok(Some(lock)) => {
-                let kind = Kind::Object { _sentinal: sentinal };
-                Ok(Some(Self { lock, kind, object, site: site.clone() }))
+        for _ in 0..TRIES_MAX {
+            match LockFile::open_existing(object.path(), Sharing::Shared, Acquire::Try) {
+                Ok(Some(lock)) if lock.is_sane() => {
+                    let kind = Kind::Object { _sentinal: sentinal };
+                    return Ok(Some(Self { lock, kind, object, site: site.clone() }));
+                }
+                // Somebody removed the content after we opened it, and may have stored it anew:
+                // then it is another file, which this lock does not hold.
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::disk("lock", object.path(), error)),
             }
-            Ok(None) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::disk("lock", object.path(), error)),
         }
+        Ok(None)
     }
 
     /// Unlocks now, and takes back the retention if nobody else shares the lock.
