@@ -16,7 +16,7 @@ use crate::durable::{Temporary, create_dirs, path_of, read_if_exists, sync_dir};
 use crate::git::{Found, Git, Session};
 use crate::lockfile::{LockFile, Sharing};
 use crate::logs::location::{LocationLog, Status};
-use crate::objects::Object;
+use crate::objects::{Object, could_be_modified, has_wrong_size};
 use crate::settings::Settings;
 use crate::step::{self, Look, Step};
 
@@ -332,10 +332,7 @@ fn record_one(
     let mut log = LocationLog::parse(&text);
     let status = match change.claim {
         Claim::Is(status) => status,
-        Claim::AsFound => match Object::locate(journal.settings, &change.key)?.metadata()? {
-            Some(_) => Status::Present,
-            None => Status::Missing,
-        },
+        Claim::AsFound => found(journal.settings, &change.key)?,
     };
     if !log.set(&change.uuid, status, clock.wall()) {
         return Ok(false);
@@ -343,6 +340,16 @@ fn record_one(
     journal.write(&path, &log.to_bytes())?;
     *dirty = true;
     Ok(true)
+}
+
+/// Whether the objects of this repository have the content of `key`. What is left of content that
+/// was cut short is none; what somebody edits in the work tree may become it again.
+fn found(settings: &Settings, key: &Key) -> Result<Status> {
+    let is_content = |metadata: &Metadata| {
+        !has_wrong_size(key, metadata) || could_be_modified(metadata, settings)
+    };
+    let object = Object::locate(settings, key)?.metadata()?;
+    Ok(if object.as_ref().is_some_and(is_content) { Status::Present } else { Status::Missing })
 }
 
 /// Tells `f87/4d5/KEY.log` from `uuid.log` at the top.

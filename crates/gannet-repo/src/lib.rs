@@ -4,6 +4,7 @@
 //! uses, beside git-annex processes that work in the same repository. See ARCHITECTURE.md.
 
 mod arriving;
+mod aside;
 mod blocking;
 mod branch;
 mod check;

@@ -178,8 +178,8 @@ impl Inode {
 }
 
 impl Vouched {
-    /// Tells whether the object may be vouched for: it cannot have been modified, or was proven
-    /// not to be.
+    /// Tells whether the object may be vouched for: it has the right size, and cannot have been
+    /// modified or was proven not to be.
     ///
     /// # Errors
     /// When it must be read, and cannot be.
@@ -190,11 +190,11 @@ impl Vouched {
         metadata: &Metadata,
         settings: &Settings,
     ) -> Result<bool> {
+        if has_wrong_size(key, metadata) {
+            return Ok(false);
+        }
         if !could_be_modified(metadata, settings) {
             return Ok(true);
-        }
-        if key.size().is_some_and(|size| size != metadata.len()) {
-            return Ok(false);
         }
         // Where the key promises no more than a size, only the keys database knows better.
         Ok(self.is_right(key, object, metadata)?
@@ -271,8 +271,13 @@ fn layouts(settings: &Settings) -> &'static [Scheme] {
     }
 }
 
+/// Whether an object is larger or smaller than its key promises: a disk, or somebody, lost a part of it.
+pub(crate) fn has_wrong_size(key: &Key, metadata: &Metadata) -> bool {
+    key.size().is_some_and(|size| size != metadata.len())
+}
+
 /// Whether somebody may have written to the object since it was stored.
-fn could_be_modified(metadata: &Metadata, settings: &Settings) -> bool {
+pub(crate) fn could_be_modified(metadata: &Metadata, settings: &Settings) -> bool {
     if settings.bare {
         return false;
     }

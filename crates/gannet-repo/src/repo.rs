@@ -19,7 +19,7 @@ use crate::keyring::{Keyring, Turn};
 use crate::ledger::Pages;
 use crate::locks::{SharedLock, being_removed};
 use crate::moments::{Now, Term};
-use crate::objects::Vouched;
+use crate::objects::{Vouched, has_wrong_size};
 use crate::reading;
 use crate::receiving::Receiving;
 use crate::recovery;
@@ -151,10 +151,11 @@ impl Repo {
 impl Inner {
     fn is_present(&self, site: &Site, key: &Key) -> Result<bool> {
         let object = site.locate(key)?;
-        match object.metadata()? {
-            Some(metadata) => self.vouched.vouch(key, &object, &metadata, site.settings()),
-            None => Ok(false),
+        let Some(metadata) = object.metadata()? else { return Ok(false) };
+        if has_wrong_size(key, &metadata) {
+            self.scribe.doubt(std::slice::from_ref(key)); // the log may still say that it is here
         }
+        self.vouched.vouch(key, &object, &metadata, site.settings())
     }
 
     /// Whether the content is here and is not just being removed (§5.6).
@@ -297,6 +298,10 @@ impl Annex for Repo {
         let (verified, turn) = receiving.receive(content).await?;
         let (repo, key) = (self.clone(), key.clone());
         Self::to_the_end(async move {
+            if let Err(error) = repo.make_room(&key).await {
+                repo.put_away(verified).await?;
+                return Err(error);
+            }
             let stored = key.clone();
             let moved = move |inner: &Inner, site: &Site| {
                 let transfer = verified.move_in()?;

@@ -12,14 +12,13 @@ use super::modes::differing;
 use super::proof::{Shown, is_right, judge};
 use super::walk::{NOBODY_KNOWS, NOT_AN_OBJECT, entries};
 use super::{Ground, Mending, Subject};
+use crate::aside;
 use crate::journal::{Claim, recorded};
 use crate::locks::{RemovalLock, SharedLock, Unused, being_removed, guards, remove_unused, unused};
 use crate::logs::location::Status;
 use crate::moments::Now;
 use crate::objects::{Object, Vouched, file_name, sync_dir};
-use crate::permissions::{
-    freeze_dir, frozen_dir, frozen_object, make_dirs, protect_object, with_thawed_dir,
-};
+use crate::permissions::{freeze_dir, frozen_dir, frozen_object, protect_object, with_thawed_dir};
 use crate::settings::Settings;
 use crate::step::{self, Step};
 use crate::transfer::TransferLock;
@@ -161,10 +160,9 @@ fn wrong_modes(
     Ok(findings)
 }
 
-/// Takes wrong content out of its place, to where git-annex puts it too (repository §5.5), and
-/// records that. Files of the work tree are left alone: theirs may be the right content.
+/// Takes wrong content out of its place, and records that.
 pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<Mending> {
-    let (site, settings) = (&ground.site, ground.site.settings());
+    let site = &ground.site;
     let Some(lock) = RemovalLock::acquire(site, key, Now::of(&*ground.clock))? else {
         return Ok(Mending::Left("somebody has locked it: try again later"));
     };
@@ -179,16 +177,7 @@ pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<M
         Shown::Nothing => return Ok(Mending::Left("it is being changed: look again later")),
     }
     ground.record(key, Claim::Is(Status::Missing))?;
-    let bad = site.annex().join("bad");
-    make_dirs(&bad, settings).map_err(|error| Error::disk("make the directory", &bad, error))?;
-    let place = bad.join(file_name(key));
-    with_thawed_dir(object.dir(), settings, || {
-        step::rename(Step::SetAside, object.path(), &place)
-            .map_err(|error| Error::disk("move to annex/bad", object.path(), error))
-    })?;
-    sync_dir(Step::SyncRemoval, object.dir())?;
-    sync_dir(Step::SyncObjectDir, &bad)?;
-    drop(lock);
+    aside::set_aside(site, key, lock)?;
     ground.record(key, Claim::AsFound)?;
     Ok(Mending::Done)
 }

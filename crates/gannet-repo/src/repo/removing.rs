@@ -4,12 +4,13 @@ use gannet_core::dropping::in_time;
 use gannet_core::{Error, Key, Removal, Result, Timestamp};
 
 use super::{Inner, Repo};
+use crate::aside::set_aside;
 use crate::durable::remove_if_exists;
 use crate::journal::Claim;
 use crate::locks::RemovalLock;
 use crate::logs::location::Status;
 use crate::moments::Now;
-use crate::objects::sync_dir;
+use crate::objects::{could_be_modified, sync_dir};
 use crate::permissions::{thaw_object, with_thawed_dir};
 use crate::process::Hook;
 use crate::site::Site;
@@ -56,6 +57,27 @@ impl Repo {
         .await
     }
 
+    /// Takes what is in the place of the content of `key`, and is not what the key promises, out of
+    /// the way of what is: a disk may have cut it short, or somebody have edited it in place.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if somebody counts on it, and what the disk reports.
+    pub(super) async fn make_room(&self, key: &Key) -> Result<()> {
+        let wanted = key.clone();
+        let locked = self.go_on(move |inner, site| inner.lock_what_is_wrong(site, &wanted)).await?;
+        let Some(lock) = locked else { return Ok(()) };
+        self.inner.scribe.record(key, Claim::Is(Status::Missing)).await?;
+        let wanted = key.clone();
+        self.go_on(move |_, site| {
+            tracing::warn!(
+                "{} was not what {wanted} promises: it is in annex/bad now",
+                lock.object().path().display()
+            );
+            set_aside(site, &wanted, lock)
+        })
+        .await
+    }
+
     /// Removes content. That it is gone is recorded before it is: a crash in between leaves a
     /// copy that nobody counts on, and never the reverse.
     async fn remove_now(&self, key: &Key, lock: RemovalLock) -> Result<Removal> {
@@ -77,6 +99,25 @@ enum Permission {
 }
 
 impl Inner {
+    fn lock_what_is_wrong(&self, site: &Site, key: &Key) -> Result<Option<RemovalLock>> {
+        let is_wrong = || -> Result<bool> {
+            let object = site.locate(key)?;
+            let metadata = object.metadata()?;
+            let vouch = |metadata| self.vouched.vouch(key, &object, metadata, site.settings());
+            Ok(!metadata.as_ref().map_or(Ok(true), vouch)?)
+        };
+        if !is_wrong()? {
+            return Ok(None);
+        }
+        let lock = RemovalLock::acquire(site, key, Now::of(&*self.clock))?;
+        // Another process may have done the same, and stored it, before we had the lock.
+        if !is_wrong()? {
+            return Ok(None);
+        }
+        let why = "somebody counts on what is in its place";
+        lock.map(Some).ok_or_else(|| Error::Busy { key: key.clone(), why })
+    }
+
     fn permit_removal(
         &self,
         site: &Site,
@@ -96,6 +137,7 @@ impl Inner {
             return Ok(Permission::Absent);
         };
         let modified = site.settings().thin
+            && could_be_modified(&metadata, site.settings())
             && !self.vouched.vouch(key, &object, &metadata, site.settings())?;
         if modified {
             return Ok(Permission::Absent); // what lies there is not the content of this key

@@ -10,7 +10,10 @@ use gannet_core::{Mode, Piece, Verdict};
 use gannet_testkit::{Parts, ScratchDir, TestClock, annex_keeps_its_promise};
 
 use super::*;
+use crate::journal;
+use crate::lockfile::tests::meanwhile;
 use crate::lockfile::{Acquire, LockFile, Sharing};
+use crate::logs::location::Status;
 use crate::permissions::thaw_dir;
 use crate::{InitOptions, create};
 
@@ -59,6 +62,22 @@ impl Scratch {
     /// The same repository in a process that starts after a crash.
     fn reopened(&self) -> Repo {
         Repo::open(self.repo.path(), Arc::clone(&self.clock) as _).unwrap()
+    }
+
+    /// Cuts the object of [`hello`] short, as a disk does that lost a part of it.
+    fn cut_short(&self) -> PathBuf {
+        let object = self.repo.inner.current.known().locate(&hello()).unwrap().path().to_owned();
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&object, b"hell").unwrap();
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o444)).unwrap();
+        object
+    }
+
+    /// Whether this repository is recorded to have the content of `key`.
+    fn recorded(&self, key: &Key) -> Option<Status> {
+        let (inner, site) = (&self.repo.inner, self.repo.inner.current.known());
+        let session = inner.scribe.session().unwrap();
+        journal::recorded(site.settings(), &session, key, site.uuid()).unwrap()
     }
 
     async fn put(&self, key: &Key, content: Content) -> Result<Stored> {
@@ -275,6 +294,102 @@ async fn version_9_locks_the_object_itself() {
     lock.release().await.unwrap();
     assert_eq!(scratch.repo.remove(&anybody(), &hello()).await.unwrap(), Removal::done());
     assert!(!object.path().exists());
+}
+
+/// Between opening the object and locking it, another process removes the content and stores it anew:
+/// the lock would be on a file that is gone, and nobody would respect it.
+#[tokio::test]
+async fn version_9_never_counts_on_a_lock_of_an_object_that_was_replaced() {
+    for times in [1, usize::MAX] {
+        let scratch = Scratch::bare();
+        scratch.put(&hello(), hello_content()).await.unwrap();
+        let config = scratch.annex.parent().unwrap().join("config");
+        let text = fs::read_to_string(&config).unwrap().replace("version = 10", "version = 9");
+        fs::write(&config, text).unwrap();
+        let inner = &scratch.repo.inner;
+        let (site, now) = (inner.current.site().unwrap(), Now::of(&*inner.clock));
+        let object = site.locate(&hello()).unwrap();
+        thaw_dir(object.dir(), site.settings()).unwrap();
+        replace_meanwhile(object.path(), times);
+        let lock = SharedLock::acquire(&site, &hello(), &inner.vouched, now, None).unwrap();
+        meanwhile(Path::new(""), |_| ());
+        assert_eq!(lock.is_some(), times == 1);
+        if lock.is_some() {
+            assert_eq!(
+                scratch.repo.remove(&anybody(), &hello()).await.unwrap(),
+                Removal::refused()
+            );
+        }
+    }
+}
+
+fn replace_meanwhile(object: &Path, times: usize) {
+    meanwhile(object, move |object| {
+        let new = object.with_extension("new");
+        fs::write(&new, b"hello\n").unwrap();
+        fs::rename(&new, object).unwrap();
+        if times > 1 {
+            replace_meanwhile(object, times - 1);
+        }
+    });
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_object_is_not_vouched_for_and_makes_room_for_the_whole() {
+    for (bare, config) in [(true, ""), (false, ""), (false, "[annex]\n\tthin = true\n")] {
+        let scratch = Scratch::new(bare, config);
+        let (repo, file) = (&scratch.repo, AssociatedFile::default());
+        scratch.put(&hello(), hello_content()).await.unwrap();
+        let object = scratch.cut_short();
+        let status = || scratch.recorded(&hello());
+
+        assert!(!repo.check_present(&anybody(), &hello()).await.unwrap());
+        assert!(repo.lock(&anybody(), &hello()).await.unwrap().is_none());
+        let got = repo.get(&anybody(), &hello(), &file, Span::ALL).await;
+        assert!(matches!(got, Err(Error::Missing { .. })), "{got:?}");
+        let present = repo.put_present(&anybody(), &hello(), &file).await;
+        assert!(matches!(present, Err(Error::Missing { .. })), "{present:?}");
+        let offset = repo.put_offset(&anybody(), &hello(), &file).await.unwrap();
+        assert_eq!(offset, PutOffset::From(0));
+        assert_eq!(status(), Some(Status::Present), "nobody has had the time to look");
+        repo.inner.scribe.record(&hello(), Claim::AsFound).await.unwrap();
+        assert_eq!(status(), Some(Status::Missing));
+
+        let rejected = scratch.put(&hello(), Content::whole(Bytes::from_static(b"HELLO\n"))).await;
+        assert!(matches!(rejected, Err(Error::Rejected { .. })), "{rejected:?}");
+        assert_eq!(fs::read(&object).unwrap(), b"hell", "nothing better came");
+        scratch.put(&hello(), hello_content()).await.unwrap();
+        assert_eq!(fs::read(&object).unwrap(), b"hello\n");
+        assert_eq!(mode(&object), 0o444);
+        let name = String::from_utf8(hello().file_name()).unwrap();
+        assert_eq!(fs::read(scratch.annex.join("bad").join(&name)).unwrap(), b"hell");
+        assert_eq!(scratch.stray_files(), [format!("bad/{name}")]);
+        assert_eq!(status(), Some(Status::Present));
+        assert!(repo.check_present(&anybody(), &hello()).await.unwrap());
+
+        scratch.cut_short();
+        assert_eq!(repo.remove(&anybody(), &hello()).await.unwrap(), Removal::done());
+        assert!(!object.exists());
+        assert_eq!(status(), Some(Status::Missing));
+    }
+}
+
+/// Whoever locked the content before it was cut short gets it back as it was, or not at all.
+#[tokio::test]
+async fn what_is_left_of_an_object_stays_for_whoever_locked_it() {
+    let scratch = Scratch::bare();
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    let lock = scratch.repo.lock(&anybody(), &hello()).await.unwrap().unwrap();
+    let object = scratch.cut_short();
+    let busy = scratch.put(&hello(), hello_content()).await;
+    assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+    assert_eq!(fs::read(&object).unwrap(), b"hell");
+    lock.release().await.unwrap();
+    let file = AssociatedFile::default();
+    let offset = scratch.repo.put_offset(&anybody(), &hello(), &file).await.unwrap();
+    assert_eq!(offset, PutOffset::From(6), "what came is not lost");
+    scratch.put(&hello(), rest_from(6, b"")).await.unwrap();
+    assert_eq!(fs::read(&object).unwrap(), b"hello\n");
 }
 
 #[tokio::test]
