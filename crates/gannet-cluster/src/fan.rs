@@ -35,7 +35,8 @@ pub(crate) struct Patience {
     pub(crate) settle: Duration,
 }
 
-/// One of those who take the stream.
+/// One of those who take the stream. Dropped, it holds nobody back any more, even if something
+/// that belonged to it still has its content.
 pub(crate) struct Branch {
     window: Arc<Window>,
     place: usize,
@@ -137,6 +138,12 @@ impl Branch {
             }
             sleep_until(deadline).await;
         }
+    }
+}
+
+impl Drop for Branch {
+    fn drop(&mut self) {
+        self.window.leave(self.place);
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gannet_core::dropping::in_time;
 use gannet_core::error::Denied;
 use gannet_core::{
-    Annex, Asker, AssociatedFile, Content, Error, Key, Ledger, Lock, PutOffset, Removal, Result,
-    Span, Stored, Timestamp, Uuid,
+    Annex, Asker, AssociatedFile, Clock, Content, Error, Key, Ledger, Lock, PutOffset, Removal,
+    Result, Span, Stored, Timestamp, Uuid,
 };
 
 use crate::node::Node;
@@ -17,7 +18,8 @@ use crate::turns::Turns;
 /// A gateway's front for one node: all is passed on, and what the node took or dropped is
 /// recorded (proxy-cluster §6).
 ///
-/// The node's clock is passed on untouched, and its locks are.
+/// The node's clock is passed on untouched, and its locks are. Only if the node is too old to tell
+/// the time, ours takes its place (proxy-cluster §9).
 pub struct Proxy {
     passing: Arc<Passing>,
 }
@@ -29,14 +31,16 @@ struct Passing {
     ledger: Arc<dyn Ledger>,
     recorder: Recorder,
     turns: Arc<Turns>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Proxy {
-    /// `node`, as it is seen through the repository `gateway`, to which `ledger` belongs.
-    pub fn new(node: Node, gateway: Uuid, ledger: Arc<dyn Ledger>) -> Self {
+    /// `node`, as it is seen through the repository `gateway`, to which `ledger` belongs. Deadlines
+    /// of which the node knows nothing are judged by `clock`.
+    pub fn new(node: Node, gateway: Uuid, ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>) -> Self {
         let recorder = Recorder::new(Arc::clone(&ledger), gateway.clone());
         let turns = Arc::default();
-        Self { passing: Arc::new(Passing { node, gateway, ledger, recorder, turns }) }
+        Self { passing: Arc::new(Passing { node, gateway, ledger, recorder, turns, clock }) }
     }
 
     /// Removes, and records it. Once begun it is finished, whether or not anybody waits: the node
@@ -51,10 +55,7 @@ impl Proxy {
         let turn = self.passing.turns.removing(key).await;
         let (passing, asker, key) = (Arc::clone(&self.passing), self.asker(asker), key.clone());
         let removing = tokio::spawn(async move {
-            let removal = match deadline {
-                None => passing.node.annex.remove(&asker, &key).await?,
-                Some(deadline) => passing.node.annex.remove_before(&asker, &key, deadline).await?,
-            };
+            let removal = passing.remove(&asker, &key, deadline).await?;
             let mut gone = removal.plus.clone();
             if removal.removed {
                 gone.push(passing.node.uuid.clone());
@@ -74,6 +75,22 @@ impl Proxy {
 impl Passing {
     fn allow(&self, denied: Denied) -> Result<()> {
         if self.node.read_only { Err(Error::Forbidden { denied }) } else { Ok(()) }
+    }
+
+    async fn remove(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        deadline: Option<Timestamp>,
+    ) -> Result<Removal> {
+        if let Some(deadline) = deadline {
+            match self.node.annex.remove_before(asker, key, deadline).await {
+                Err(Error::Unsupported(_)) if in_time(self.clock.boot(), deadline) => {}
+                Err(Error::Unsupported(_)) => return Ok(Removal::refused()),
+                removal => return removal,
+            }
+        }
+        self.node.annex.remove(asker, key).await
     }
 
     async fn record_stored(&self, key: &Key, plus: &[Uuid]) -> Result<()> {
@@ -171,7 +188,10 @@ impl Annex for Proxy {
     }
 
     async fn timestamp(&self, asker: &Asker) -> Result<Timestamp> {
-        self.passing.node.annex.timestamp(&self.asker(asker)).await
+        match self.passing.node.annex.timestamp(&self.asker(asker)).await {
+            Err(Error::Unsupported(_)) => Ok(self.passing.clock.boot()),
+            now => now,
+        }
     }
 
     async fn lock(&self, asker: &Asker, key: &Key) -> Result<Option<Lock>> {

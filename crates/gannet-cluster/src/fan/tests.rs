@@ -342,3 +342,25 @@ async fn dropping_drops_all() {
     assert_eq!(alive.load(Ordering::SeqCst), 0);
     assert_eq!(now.load(Ordering::SeqCst), 0);
 }
+
+/// A connection may have a task of its own, which notices late that nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn whoever_keeps_content_for_nothing_holds_nobody_back() {
+    let (content, now, _) = counted(500, 1000);
+    let (send, mut kept) = tokio::sync::mpsc::unbounded_channel();
+    let failing: Taker = Box::new(move |content| {
+        async move {
+            send.send(content).expect("somebody keeps it");
+            Err(Error::Overloaded { what: "connections" })
+        }
+        .boxed()
+    });
+    let begun = Instant::now();
+    let (ending, outcomes) = pour(content, 3000, vec![(0, taking(NO_TIME)), (0, failing)]).await;
+    assert!(matches!(ending, Ending::Complete(Verdict::Valid)));
+    assert!(outcomes[0].1.is_ok() && outcomes[1].1.is_err());
+    assert_eq!(begun.elapsed(), NO_TIME, "nobody waited for it");
+    let mut content = kept.recv().await.expect("a content");
+    assert!(content.pieces.next().await.is_none(), "it gets nothing more");
+    assert_eq!(now.load(Ordering::SeqCst), 0);
+}

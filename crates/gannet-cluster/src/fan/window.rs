@@ -136,6 +136,23 @@ impl Window {
         state.readers[place].over && state.end == Some(Some(Verdict::Valid))
     }
 
+    /// This reader wants nothing more: he holds nobody back, and is told that there is no more.
+    pub(super) fn leave(&self, place: usize) {
+        let mut state = self.lock();
+        let reader = &mut state.readers[place];
+        if reader.gone {
+            return;
+        }
+        reader.gone = true;
+        if let Some(waker) = reader.waker.take() {
+            waker.wake();
+        }
+        if !matches!(reader.progress, Progress::OverSince(_)) {
+            reader.progress = Progress::OverSince(Instant::now());
+        }
+        state.forget();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,7 +247,8 @@ impl Reader {
 
     fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Piece>> {
         let mut state = self.window.lock();
-        if state.readers[self.place].over {
+        let reader = &state.readers[self.place];
+        if reader.over || reader.gone {
             return Poll::Ready(None);
         }
         match state.take(self.place) {
@@ -245,13 +263,6 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.window.lock();
-        let reader = &mut state.readers[self.place];
-        reader.gone = true;
-        reader.waker = None;
-        if !matches!(reader.progress, Progress::OverSince(_)) {
-            reader.progress = Progress::OverSince(Instant::now());
-        }
-        state.forget();
+        self.window.leave(self.place);
     }
 }

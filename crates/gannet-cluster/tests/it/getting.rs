@@ -1,6 +1,5 @@
 //! Who is asked for content, and who goes on when that one fails (proxy-cluster §8, §12).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,7 +8,7 @@ use gannet_testkit::{Asked, Sample, Verb};
 use tokio::time::{Instant, timeout};
 
 use crate::scene::{Scene, asker, described, is_down, limits, node_uuid, read};
-use crate::shaky::{Mishap, Mood, Shaky};
+use crate::shaky::{Mishap, Mood, Shaky, behind_shaky_ways};
 
 /// A cluster of three on shaky ways, all of which have the content.
 fn shaky() -> (Scene, Vec<Shaky>, Sample) {
@@ -18,16 +17,6 @@ fn shaky() -> (Scene, Vec<Shaky>, Sample) {
     (0..3).for_each(|node| scene.give(node, &sample));
     let shaky = behind_shaky_ways(&scene);
     (scene, shaky, sample)
-}
-
-fn behind_shaky_ways(scene: &Scene) -> Vec<Shaky> {
-    let shaky: Vec<_> = scene.nodes.iter().cloned().map(Shaky::new).collect();
-    let mut nodes = described(&scene.nodes);
-    for (node, shaky) in nodes.iter_mut().zip(&shaky) {
-        node.annex = Arc::new(shaky.clone());
-    }
-    scene.cluster.set_nodes(&nodes);
-    shaky
 }
 
 fn gets(scene: &Scene) -> Vec<(usize, u64)> {

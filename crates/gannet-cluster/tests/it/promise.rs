@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gannet_cluster::Proxy;
-use gannet_testkit::{Parts, Stern, TestLedger, annex_keeps_its_promise};
+use gannet_testkit::{Parts, Stern, TestClock, TestLedger, annex_keeps_its_promise};
 
 use crate::scene::{Scene, described, gateway_uuid};
 
@@ -32,7 +32,12 @@ annex_keeps_its_promise!(cluster_of_three, cluster(3), except [
 fn proxy() -> Parts {
     let stern = Stern::new();
     let clock = Arc::clone(stern.test_clock());
-    let proxy = Proxy::new(described(&[stern]).remove(0), gateway_uuid(), TestLedger::new());
+    let proxy = Proxy::new(
+        described(&[stern]).remove(0),
+        gateway_uuid(),
+        TestLedger::new(),
+        TestClock::new(),
+    );
     Parts::new(Arc::new(proxy), Some(clock), ())
 }
 

@@ -15,6 +15,7 @@ struct Scene {
     stern: Stern,
     way: Shaky,
     ledger: Arc<TestLedger>,
+    clock: Arc<TestClock>,
     sample: Sample,
     file: AssociatedFile,
 }
@@ -29,9 +30,10 @@ fn of(read_only: bool) -> Scene {
     let ledger = TestLedger::new();
     let node = described(std::slice::from_ref(&stern)).remove(0);
     let node = Node { read_only, annex: Arc::new(way.clone()), ..node };
-    let proxy = Proxy::new(node, gateway_uuid(), ledger.clone());
+    let clock = TestClock::new();
+    let proxy = Proxy::new(node, gateway_uuid(), ledger.clone(), clock.clone());
     let (sample, file) = (Sample::secure(1, 50_000), AssociatedFile::default());
-    Scene { proxy, stern, way, ledger, sample, file }
+    Scene { proxy, stern, way, ledger, clock, sample, file }
 }
 
 impl Scene {
@@ -115,6 +117,26 @@ async fn the_nodes_own_clock_is_told_and_meant() {
 }
 
 #[tokio::test]
+async fn where_deadlines_are_not_known_ours_is_looked_at() {
+    let scene = scene();
+    scene.put().await.expect("a put");
+    scene.stern.set_faults(|faults| {
+        faults.fail(Verb::Timestamp, || Error::Unsupported("too old".to_owned()));
+        faults.fail(Verb::RemoveBefore, || Error::Unsupported("too old".to_owned()));
+    });
+    let key = &scene.sample.key;
+    let deadline = scene.proxy.timestamp(&asker()).await.expect("the time").plus(5);
+    assert_eq!(deadline, scene.clock.boot().plus(5));
+    scene.clock.advance(5);
+    let removal = scene.proxy.remove_before(&asker(), key, deadline).await;
+    assert_eq!(removal.expect("an answer"), Removal::refused());
+    assert!(scene.is_recorded() && scene.stern.content_of(key).is_some());
+    let removal = scene.proxy.remove_before(&asker(), key, deadline.plus(1)).await;
+    assert_eq!(removal.expect("a removal"), Removal::done());
+    assert!(!scene.is_recorded() && scene.stern.content_of(key).is_none());
+}
+
+#[tokio::test]
 async fn those_behind_the_node_are_recorded_but_never_the_gateway() {
     let sterns = [node_uuid(1), gateway_uuid()].map(|uuid| Stern::with(uuid, TestClock::new()));
     let behind = uuid("6a7e0000-0000-4000-8000-000000000009");
@@ -123,7 +145,7 @@ async fn those_behind_the_node_are_recorded_but_never_the_gateway() {
     let ledger = TestLedger::new();
     let node = Node { annex: Arc::new(inner), ..described(&[Stern::new()]).remove(0) };
     let proxied = node.uuid.clone();
-    let proxy = Proxy::new(node, gateway_uuid(), ledger.clone());
+    let proxy = Proxy::new(node, gateway_uuid(), ledger.clone(), TestClock::new());
     let sample = Sample::secure(1, 100);
     let file = AssociatedFile::default();
     proxy.put(&asker(), &sample.key, &file, sample.content(0)).await.expect("a put");
@@ -195,5 +217,20 @@ async fn a_removal_during_a_put_does_not_confuse_the_record() {
         _ = put => panic!("it cannot end"),
         removal = removal => assert!(removal.expect("a removal").removed),
     }
+    assert!(!scene.is_recorded());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_while_it_was_said_to_be_there_is_not_recorded() {
+    let scene = scene();
+    scene.put().await.expect("a put");
+    scene.way.set_mood(Mood { slow: Duration::from_secs(1), ..Mood::default() });
+    let (put, ()) = tokio::join!(scene.put(), async {
+        // The node has said that it has it, but that has not arrived yet.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        scene.way.set_mood(Mood::default());
+        scene.proxy.remove(&asker(), &scene.sample.key).await.expect("a removal");
+    });
+    put.expect("it was there");
     assert!(!scene.is_recorded());
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gannet_cluster::Node;
+use gannet_cluster::{Limits, Node};
 use gannet_core::{Annex, AssociatedFile, Error, PutOffset, Verdict};
 use gannet_testkit::{Asked, Ending, Gate, Journey, Sample, Verb};
 
-use crate::scene::{Scene, asker, described, gateway_uuid, node_uuid};
+use crate::scene::{Scene, asker, described, gateway_uuid, limits, node_uuid};
+use crate::shaky::{Mood, behind_shaky_ways};
 
 fn named(file: &str) -> AssociatedFile {
     AssociatedFile(Bytes::copy_from_slice(file.as_bytes()))
@@ -358,4 +359,24 @@ async fn nodes_may_be_replaced_at_any_time() {
     assert_eq!(stored, [0, 1, 2], "it goes on where it began");
     let other = Sample::secure(2, 50_000);
     assert_eq!(scene.store("f", &other).await, [0]);
+}
+
+/// One node gets it from somebody else in between, and loses it before the other one has it.
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_while_others_still_took_it_is_not_recorded() {
+    // What comes last is not looked at before the slow one is almost there.
+    let scene = Scene::with(2, Limits { window_bytes: 1000, ..limits() });
+    let sample = Sample::secure(1, 50_000);
+    let shaky = behind_shaky_ways(&scene);
+    shaky[0].set_mood(Mood { slow: Duration::from_secs(1), ..Mood::default() });
+    shaky[1].set_mood(Mood { slow_pieces: Duration::from_secs(5), ..Mood::default() });
+    let (stored, ()) = tokio::join!(scene.store("f", &sample), async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        scene.nodes[0].place(&sample.key, sample.bytes.clone());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        scene.cluster.remove(&asker(), &sample.key).await.expect("a removal");
+    });
+    assert_eq!(stored, [1]);
+    assert_eq!(scene.having(&sample.key), [1]);
+    assert_eq!(scene.recorded(&sample.key), [1]);
 }

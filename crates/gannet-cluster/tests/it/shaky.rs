@@ -16,7 +16,7 @@ use gannet_core::{
 use gannet_testkit::{Stern, TestClock};
 use tokio::time::sleep;
 
-use crate::scene::remote;
+use crate::scene::{Scene, described, remote};
 
 /// A stern place behind a way on which everything can happen. Clones are the same.
 #[derive(Clone)]
@@ -143,6 +143,17 @@ impl Shaky {
         }
         Ok(what)
     }
+}
+
+/// Puts each node of a scene behind a shaky way, as expensive as before.
+pub(crate) fn behind_shaky_ways(scene: &Scene) -> Vec<Shaky> {
+    let shaky: Vec<_> = scene.nodes.iter().cloned().map(Shaky::new).collect();
+    let mut nodes = described(&scene.nodes);
+    for (node, shaky) in nodes.iter_mut().zip(&shaky) {
+        node.annex = Arc::new(shaky.clone());
+    }
+    scene.cluster.set_nodes(&nodes);
+    shaky
 }
 
 fn mishap(mishap: Mishap) -> Error {

@@ -167,6 +167,12 @@ impl World {
     }
 
     async fn put(&mut self, sample: &Sample) {
+        // Whoever is believed to have it, and has not, is not sent it.
+        let holders = self.scene.ledger.holders(&sample.key);
+        let good = self.any(|mood, shaky| {
+            let in_vain = holders.contains(shaky.uuid()) && !Self::has(shaky, sample);
+            mood.is_good() && !in_vain
+        });
         let mut from = 0;
         if self.dice.percent(50) {
             let file = AssociatedFile("f".into());
@@ -177,17 +183,11 @@ impl World {
                         assert!(Self::has(&self.shaky[place_of(&node)], sample), "{self:?}");
                     }
                 }
-                Err(_) => assert!(!self.any(|mood, _| mood.is_good()), "{self:?}"),
+                Err(error) => assert!(!good, "{self:?}: {error:?}"),
             }
         }
         let piece_bytes = usize::try_from(1 + self.dice.below(900)).expect("few");
         let journey = Journey { piece_bytes, ..Journey::of(&sample.bytes, from) };
-        // Whoever is believed to have it, and has not, is not sent it.
-        let holders = self.scene.ledger.holders(&sample.key);
-        let good = self.any(|mood, shaky| {
-            let in_vain = holders.contains(shaky.uuid()) && !Self::has(shaky, sample);
-            mood.is_good() && !in_vain
-        });
         match self.pour(journey.content(), sample).await {
             Ok(plus) => {
                 assert!(!plus.is_empty(), "{self:?}");
