@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod cuts;
 pub mod directory;
+pub mod external;
 pub mod http;
 pub mod line;
 pub mod special;

@@ -43,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     quick("http-results", wire::http_results, seeds::words),
     quick("unlock", wire::unlock, seeds::words),
     quick("line-message", wire::line_message, seeds::lines),
+    quick("external-lines", wire::external_lines, seeds::lines),
     quick("line-server", wire::line_server, seeds::conversations),
     quick("line-client", wire::line_client, seeds::conversations),
     quick("location-log", gannet_repo::fuzz::location_log, seeds::logs),

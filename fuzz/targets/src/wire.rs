@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use gannet_core::place::{Levels, Scheme, hash_dirs as dirs, log_path};
 use gannet_core::{Key, PutOffset, Removal, Stored, Timestamp, Uuid, Verdict};
+use gannet_wire::external;
 use gannet_wire::http::{self, Head, Login, Preconditions, Routes, UnlockScanner};
 use gannet_wire::p2p::client::Event as ClientEvent;
 use gannet_wire::p2p::server::Event;
@@ -40,6 +41,29 @@ pub(crate) fn spelling(text: &[u8]) {
     if let Ok(value) = spell::read(text) {
         let again = spell::spell(&value);
         assert_eq!(spell::read(again.as_bytes()).as_deref(), Ok(&*value));
+    }
+}
+
+pub(crate) fn external_lines(text: &[u8]) {
+    let Ok(key) = Key::parse(b"SHA256-s10--84d8") else { return };
+    let requests = [
+        external::Request::Begin,
+        external::Request::Extensions,
+        external::Request::Prepare,
+        external::Request::GetCost,
+        external::Request::Store(key.clone(), Vec::new()),
+        external::Request::Retrieve(key.clone(), Vec::new()),
+        external::Request::CheckPresent(key.clone()),
+        external::Request::Remove(key),
+    ];
+    let mut unread = text.to_vec();
+    while let Ok(Some(line)) = external::take_line(&mut unread) {
+        assert!(!line.contains(&b'\n'), "a line is a line");
+        for request in &requests {
+            drop(request.hear(&line));
+        }
+        let answer = external::value(&line);
+        assert!(answer.is_ok_and(|answer| answer.iter().filter(|&&it| it == b'\n').count() == 1));
     }
 }
 

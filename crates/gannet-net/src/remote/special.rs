@@ -27,7 +27,7 @@ mod store;
 mod whole;
 
 pub use spool::{Spool, SpoolOptions};
-pub use store::{Found, Permission, Source, Store};
+pub use store::{Found, Guard, Permission, Source, Store};
 pub use whole::{FileStore, Whole};
 
 /// A special remote, which keeps the promise, but for locks: nothing can be locked here.
@@ -167,32 +167,35 @@ impl Special {
         notes.note_chunks(uuid, key, chunks).await
     }
 
-    async fn remove_if(&self, key: &Key, permission: &Permission) -> Result<Removal> {
+    async fn remove_if(
+        &self,
+        key: &Key,
+        deadline: Option<(Timestamp, Arc<dyn Clock>)>,
+    ) -> Result<Removal> {
         self.check_writable(key)?;
         let SpecialOptions { uuid, notes, spool, .. } = &self.options;
         let turn = spool.turn(uuid, key)?;
+        let permission = Permission::new(deadline, Arc::new(turn));
         for list in self.candidates(key).await? {
             let (first, _) = list.object(key, 1);
-            if !self.store.remove(&first, permission).await? {
+            if !self.store.remove(&first, &permission).await? {
                 return Ok(Removal::refused());
             }
             // Without its first object the rest of a list is of no use to anybody.
             for number in 2..=list.count() {
                 let (name, _) = list.object(key, number);
-                self.store.remove(&name, &Permission::granted()).await?;
+                self.store.remove(&name, &permission.unlimited()).await?;
             }
             if let List::Noted(chunks) = list {
                 notes.note_chunks(uuid, key, Chunks { count: 0, ..chunks }).await?;
             }
         }
         let partial = spool.partial(uuid, key);
-        spool
-            .blocking()
-            .run(move || {
-                let _turn = turn;
-                remove_if_exists(&partial)
-            })
-            .await?;
+        let discarding = move || {
+            let _permission = permission;
+            remove_if_exists(&partial)
+        };
+        spool.blocking().run(discarding).await?;
         Ok(Removal::done())
     }
 }
@@ -261,12 +264,11 @@ impl Annex for Special {
     }
 
     async fn remove(&self, _: &Asker, key: &Key) -> Result<Removal> {
-        self.remove_if(key, &Permission::granted()).await
+        self.remove_if(key, None).await
     }
 
     async fn remove_before(&self, _: &Asker, key: &Key, deadline: Timestamp) -> Result<Removal> {
-        let permission = Permission::before(deadline, Arc::clone(&self.options.clock));
-        self.remove_if(key, &permission).await
+        self.remove_if(key, Some((deadline, Arc::clone(&self.options.clock)))).await
     }
 
     async fn timestamp(&self, _: &Asker) -> Result<Timestamp> {

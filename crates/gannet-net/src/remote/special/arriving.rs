@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -12,7 +13,7 @@ use gannet_core::{Content, Error, Key, Piece, Result, Uuid, Verdict};
 
 use super::file::{self, Blocking, remove_if_exists, write_error};
 use super::spool::{Reserved, Spool, Turn};
-use super::store::Source;
+use super::store::{Guard, Source};
 
 /// A content that is being received into the spool. Dropped, it stays there for resuming, unless
 /// no hash could tell whether it is right.
@@ -22,7 +23,8 @@ pub(super) struct Arriving {
     key: Key,
     at: u64,
     checker: Checker,
-    keep: bool,
+    /// Not, once it is stored or rejected.
+    keep: AtomicBool,
     _reserved: Reserved,
     _turn: Turn,
 }
@@ -54,7 +56,7 @@ impl Arriving {
             key: key.clone(),
             at: 0,
             checker: Checker::new(key),
-            keep: is_resumable(key),
+            keep: AtomicBool::new(is_resumable(key)),
             _reserved: reserved,
             _turn: turn,
         };
@@ -143,9 +145,9 @@ impl Arriving {
             (Verdict::Valid, Ok(())) => Ok(()),
         };
         match judged {
-            Ok(()) => Ok(Ready(self)),
+            Ok(()) => Ok(Ready(Arc::new(self))),
             Err(error) => {
-                self.keep = false;
+                self.keep.store(false, Ordering::Relaxed);
                 Err(error)
             }
         }
@@ -154,7 +156,7 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if (!self.keep || self.at == 0)
+        if (!*self.keep.get_mut() || self.at == 0)
             && let Err(error) = remove_if_exists(&self.path)
         {
             tracing::warn!("{}", error.chain());
@@ -163,16 +165,18 @@ impl Drop for Arriving {
 }
 
 /// A content that is complete and verified. Dropped, it stays in the spool for another attempt.
-pub(super) struct Ready(Arriving);
+pub(super) struct Ready(Arc<Arriving>);
 
 impl Ready {
+    /// Its bytes. As long as somebody has them nobody else is at work with this content.
     pub(super) fn source(&self) -> Source {
-        Source::whole(Arc::clone(&self.0.file), self.0.path.clone(), self.0.at)
+        let Arriving { file, path, at, .. } = &*self.0;
+        Source::whole(Arc::clone(file), path.clone(), *at, Arc::clone(&self.0) as Guard)
     }
 
     /// It is stored: the spool need not keep it.
-    pub(super) fn stored(mut self) {
-        self.0.keep = false;
+    pub(super) fn stored(self) {
+        self.0.keep.store(false, Ordering::Relaxed);
     }
 }
 

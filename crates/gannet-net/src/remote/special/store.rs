@@ -1,5 +1,6 @@
 //! What special remotes of all kinds can do: keep named objects.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -64,23 +65,32 @@ impl Found {
     }
 }
 
+/// What nobody else may have while somebody is, or might still be, at work with an object.
+pub type Guard = Arc<dyn Any + Send + Sync>;
+
 /// May content be removed? That may depend on the time.
 #[derive(Clone)]
 pub struct Permission {
     until: Option<(Timestamp, Arc<dyn Clock>)>,
+    guard: Guard,
 }
 
 impl Permission {
-    /// It may, at any time.
-    #[must_use]
-    pub fn granted() -> Self {
-        Self { until: None }
+    /// It may, before `deadline` if there is one. Nobody else is at work with the content while
+    /// `guard` is kept.
+    pub(super) fn new(deadline: Option<(Timestamp, Arc<dyn Clock>)>, guard: Guard) -> Self {
+        Self { until: deadline, guard }
     }
 
-    /// It may, while this clock shows a time before `deadline`.
+    /// The same without a deadline: what is left once removing has begun.
+    pub(super) fn unlimited(&self) -> Self {
+        Self { until: None, guard: Arc::clone(&self.guard) }
+    }
+
+    /// To be kept by who may still be removing when the future was dropped.
     #[must_use]
-    pub fn before(deadline: Timestamp, clock: Arc<dyn Clock>) -> Self {
-        Self { until: Some((deadline, clock)) }
+    pub fn guard(&self) -> Guard {
+        Arc::clone(&self.guard)
     }
 
     /// Whether it may now. To be asked immediately before removing.
@@ -91,20 +101,21 @@ impl Permission {
 }
 
 /// Bytes that are to be stored: verified already, and in a file of ours.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     file: Arc<File>,
     path: PathBuf,
     from: u64,
     len: u64,
     whole: bool,
+    guard: Guard,
 }
 
 impl Source {
-    /// All `len` bytes of a file.
+    /// All `len` bytes of a file, which stays as it is while `guard` is kept.
     #[must_use]
-    pub fn whole(file: Arc<File>, path: PathBuf, len: u64) -> Self {
-        Self { file, path, from: 0, len, whole: true }
+    pub fn whole(file: Arc<File>, path: PathBuf, len: u64, guard: Guard) -> Self {
+        Self { file, path, from: 0, len, whole: true, guard }
     }
 
     /// `len` bytes of this from `from` on, as far as there are any.
@@ -128,11 +139,17 @@ impl Source {
         self.whole.then_some(self.path.as_path())
     }
 
+    /// To be kept by who may still be reading when the future was dropped.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Arc::clone(&self.guard)
+    }
+
     /// The bytes. May be asked for again and again.
     #[must_use]
     pub fn content(&self) -> Content {
-        let pieces =
-            file::pieces(Arc::clone(&self.file), self.path.clone(), self.from, self.len, ());
+        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        let pieces = file::pieces(file, path, self.from, self.len, self.guard());
         Content { total: self.len, from: 0, len: self.len, pieces }
     }
 

@@ -15,7 +15,7 @@ use gannet_core::{Content, Error, Key, Result, Span};
 
 use super::file;
 use super::spool::{Reserved, Scratch, Spool};
-use super::store::{Found, Permission, Source, Store};
+use super::store::{Found, Guard, Permission, Source, Store};
 
 /// A place that keeps objects under names, and gives and takes them as files.
 ///
@@ -35,11 +35,12 @@ pub trait FileStore: fmt::Display + Send + Sync + 'static {
     /// When it cannot be got.
     async fn fetch(&self, name: &Key, to: &Path) -> Result<()>;
 
-    /// Stores a file, which stays as it is.
+    /// Stores a file, which stays as it is while `guard` is kept. Whoever may still read it when
+    /// the future was dropped keeps that.
     ///
     /// # Errors
     /// When it was not stored.
-    async fn put(&self, name: &Key, from: &Path) -> Result<()>;
+    async fn put(&self, name: &Key, from: &Path, guard: Guard) -> Result<()>;
 
     /// As [`Store::remove`].
     ///
@@ -115,11 +116,10 @@ impl<S: FileStore> Store for Whole<S> {
 
     async fn put(&self, name: &Key, source: &Source) -> Result<()> {
         if let Some(path) = source.as_file() {
-            return self.store.put(name, path).await;
+            return self.store.put(name, path, source.guard()).await;
         }
-        let (spool, name, source) = (self.spool.clone(), name.clone(), source.clone());
         let copying = {
-            let name = name.clone();
+            let (spool, name, source) = (self.spool.clone(), name.clone(), source.clone());
             move || {
                 let reserved = spool.reserve(source.bytes())?;
                 let scratch = spool.scratch(&name)?;
@@ -127,11 +127,11 @@ impl<S: FileStore> Store for Whole<S> {
                 let mut file =
                     File::create_new(path).map_err(|error| file::write_error(path, error))?;
                 source.copy_to(&mut file, path)?;
-                Ok((scratch, reserved))
+                Ok((scratch.path().to_owned(), Arc::new((scratch, reserved, source.guard()))))
             }
         };
-        let (scratch, _reserved) = self.spool.blocking().run(copying).await?;
-        self.store.put(&name, scratch.path()).await
+        let (path, guard) = self.spool.blocking().run(copying).await?;
+        self.store.put(name, &path, guard).await
     }
 
     async fn remove(&self, name: &Key, permission: &Permission) -> Result<bool> {

@@ -148,10 +148,10 @@ impl FileStore for Memory {
         Ok(())
     }
 
-    async fn put(&self, name: &Key, from: &Path) -> Result<()> {
+    async fn put(&self, name: &Key, from: &Path, guard: Guard) -> Result<()> {
         let file = std::fs::File::open(from).unwrap();
         let bytes = file.metadata().unwrap().len();
-        Store::put(self, name, &Source::whole(file.into(), from.to_owned(), bytes)).await
+        Store::put(self, name, &Source::whole(file.into(), from.to_owned(), bytes, guard)).await
     }
 
     async fn remove(&self, name: &Key, permission: &Permission) -> Result<bool> {
