@@ -229,10 +229,8 @@ impl Request {
             true => None,
             false => Some(self.parts.turns.adding(&self.key).await),
         };
-        let limit = self.limits().answer;
         for (member, plus) in had {
-            let answer = member.node.annex.check_present(&self.asker, &self.key);
-            match member.ask(limit, answer).await {
+            match self.has(&member).await {
                 Ok(true) => stored.extend(member.with(plus)),
                 Ok(false) => {}
                 Err(error) => failed = Some(more_telling(failed, error)),
@@ -272,14 +270,21 @@ impl Request {
         let holders = believed.filter(|(_, has)| *has).map(|(member, _)| member.clone()).collect();
         let limits = self.limits();
         let ask = |member: Member| async move {
-            let answer = member.node.annex.check_present(&self.asker, &self.key);
-            let has = member.ask(limits.answer, answer).await?;
+            let has = self.has(&member).await?;
             Ok(has.then(|| member.node.uuid.clone()))
         };
         match first(holders, limits, ask).await {
             Asked::Got(holder, _) => Ok(self.plus([holder])),
             Asked::Nobody | Asked::Unclear(_) => Err(error),
         }
+    }
+
+    /// Whether a node says that it has the content when it is offered: that is what puts are
+    /// acknowledged by.
+    async fn has(&self, member: &Member) -> Result<bool> {
+        let answer = member.node.annex.put_offset(&self.asker, &self.key, &self.file);
+        let offset = member.ask(self.limits().answer, answer).await?;
+        Ok(matches!(offset, PutOffset::AlreadyHave { .. }))
     }
 }
 
