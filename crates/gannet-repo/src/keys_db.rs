@@ -190,7 +190,7 @@ impl FromStr for InodeCache {
 }
 
 /// How long another process may keep the database to itself.
-const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 /// More files than any content has.
 const ROWS_MAX: i64 = 100_000;
 

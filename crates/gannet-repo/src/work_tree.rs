@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use gannet_core::backend::{Strength, strength};
 use gannet_core::{Error, Key, Result};
@@ -18,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::durable::{Temporary, path_of};
 use crate::keys_db::{InodeCache, KeysDb, Trust};
-use crate::lockfile::{LockFile, Sharing};
+use crate::lockfile::{Acquire, LockFile, Sharing};
 use crate::objects::{Inode, Object, hashes_right};
 use crate::permissions::{protect_object, share_file, thaw_object};
 use crate::pointer;
@@ -121,6 +122,7 @@ impl<'a> Files<'a> {
         mut make: impl FnMut(&mut Found) -> Result<Option<(Temporary, InodeCache)>>,
     ) {
         let settings = self.site.settings();
+        let mut patience = RESTAGE_TRIES;
         for path in &self.paths {
             let outcome = Found::open(self.top, path).and_then(|found| {
                 let Some(mut found) = found else { return Ok(()) };
@@ -131,7 +133,7 @@ impl<'a> Files<'a> {
                 };
                 // Before the file is another, for git does not find out by itself that this one is
                 // as good; and so that nobody follows the note before it is true.
-                let noted = Restage::note(settings, &cache, path);
+                let noted = Restage::note(settings, &cache, path, &mut patience);
                 let replaced = found.replace(temporary)?;
                 tell("restage a file with", self.key, noted.map(drop));
                 if let Some((program, old)) = old.filter(|_| replaced) {
@@ -328,13 +330,22 @@ struct Restage {
 
 impl Restage {
     /// Notes a file that is soon to be at `path`. `None`: the name cannot be noted.
-    fn note(settings: &Settings, cache: &InodeCache, path: &[u8]) -> Result<Option<Self>> {
+    ///
+    /// Waits for others no longer than `patience`, of which it takes what it needs: the content, and
+    /// whoever asks for it, would wait as well. Without the note, git takes the file for modified
+    /// until it looks at it.
+    fn note(
+        settings: &Settings,
+        cache: &InodeCache,
+        path: &[u8],
+        patience: &mut u32,
+    ) -> Result<Option<Self>> {
         if path.contains(&b'\n') {
             return Ok(None);
         }
         let line = [format!("{cache}:").as_bytes(), path, b"\n"].concat();
         let lock = settings.annex.join("restage.lck");
-        let lock = LockFile::wait(&lock, Sharing::Exclusive, settings)?;
+        let lock = lock_for_a_moment(&lock, patience, settings)?;
         let log = settings.annex.join("restage.log");
         let is_new = !log.exists();
         let append = || -> io::Result<()> {
@@ -353,6 +364,20 @@ impl Restage {
         };
         append().map_err(|error| Error::disk("append to", &log, error))?;
         Ok(Some(Self { _lock: lock }))
+    }
+}
+
+fn lock_for_a_moment(path: &Path, patience: &mut u32, settings: &Settings) -> Result<LockFile> {
+    loop {
+        let locked = LockFile::open(path, Sharing::Exclusive, Acquire::Try, settings);
+        match locked.map_err(|error| Error::disk("lock", path, error))? {
+            Some(lock) => return Ok(lock),
+            None if *patience == 0 => {
+                return Err(Error::disk("lock", path, io::ErrorKind::WouldBlock.into()));
+            }
+            None => *patience -= 1,
+        }
+        std::thread::sleep(RESTAGE_PAUSE);
     }
 }
 
@@ -393,3 +418,7 @@ fn tell(doing: &str, key: &Key, outcome: Result<()>) {
         tracing::warn!("cannot {doing} {key} in the work tree: {}", error.chain());
     }
 }
+
+/// How often it is tried to note files, for all files of a content together: about a second.
+const RESTAGE_TRIES: u32 = 50;
+const RESTAGE_PAUSE: Duration = Duration::from_millis(20);

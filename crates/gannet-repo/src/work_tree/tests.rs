@@ -233,6 +233,25 @@ async fn a_database_that_does_not_answer_keeps_nobody_from_putting_and_removing(
     assert!(is_pointer(&a));
 }
 
+/// Whoever has the lock may have stopped. All files of a content wait for it together, and not long.
+#[tokio::test]
+async fn a_restage_log_that_somebody_keeps_locked_keeps_nobody_from_putting_and_removing() {
+    let names = ["a", "b", "c"];
+    let scratch = Scratch::hello(&names);
+    let paths = names.map(|name| scratch.pointer(name));
+    let settings = Settings::read(&scratch.top).unwrap();
+    let lock = settings.annex.join("restage.lck");
+    let held = LockFile::wait(&lock, Sharing::Exclusive, &settings).unwrap();
+    scratch.put().await;
+    assert!(paths.iter().all(|path| fs::read(path).unwrap() == HELLO));
+    scratch.remove().await;
+    assert!(paths.iter().all(|path| is_pointer(path)));
+    assert_eq!(scratch.restaged(), "");
+    drop(held);
+    scratch.put().await;
+    assert_eq!(scratch.restaged().lines().count(), names.len());
+}
+
 /// A crash came between storing and showing.
 #[tokio::test]
 async fn content_that_is_here_is_shown_when_it_is_put_again() {
