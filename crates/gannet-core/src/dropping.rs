@@ -5,6 +5,9 @@
 //! (repository §4.3 to §4.6, p2p-http §4). The rules are plain functions: repositories and doors
 //! decide by them, and `tests/dropping` runs them through every order of events.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use crate::time::{Timestamp, WallTime};
 
 /// How long a client counts on a lock that it has asked for, whatever becomes of it
@@ -77,21 +80,70 @@ pub enum Settled {
     Over,
 }
 
-/// Decides what becomes of the retention `written`, when those in `released` are counted on no more.
-#[must_use]
-pub fn settle(written: WallTime, released: &[Retention], now: WallTime) -> Settled {
-    let mut released = released.to_vec();
-    let mut counted_on = Some(written);
-    while let Some(until) = counted_on {
-        let Some(at) = released.iter().position(|retention| retention.until == until) else {
-            break;
-        };
-        counted_on = released.swap_remove(at).replaced;
+/// The retentions of one content whose locks were released while others held it.
+///
+/// One that replaced another becomes one with it: so there are never more than locks that are held,
+/// or whose holders vanished, and one. Whoever locks and releases without end costs nobody anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// What each replaced, by its end. All that it stands for lies in between.
+    replaced: BTreeMap<WallTime, Option<WallTime>>,
+}
+
+impl Released {
+    /// Notes that nobody counts on `retention` any more.
+    pub fn add(&mut self, retention: Retention) {
+        let Retention { until, mut replaced } = retention;
+        if replaced >= Some(until) {
+            return; // at the end of all time, where nothing can be later: that one stays
+        }
+        while let Some(below) = replaced.and_then(|until| self.replaced.remove(&until)) {
+            replaced = below;
+        }
+        let mut above = self.replaced.range_mut((Bound::Excluded(until), Bound::Unbounded));
+        match above.next() {
+            Some((_, above)) if *above == Some(until) => *above = replaced,
+            _ => _ = self.replaced.insert(until, replaced),
+        }
     }
-    match counted_on {
-        Some(until) if until == written => Settled::Stays,
-        Some(until) if is_retained(Some(until), now) => Settled::Until(until),
-        _ => Settled::Over,
+
+    /// Forgets what retains nothing any more.
+    pub fn forget_past(&mut self, now: WallTime) {
+        self.replaced = self.replaced.split_off(&now);
+    }
+
+    /// Decides what becomes of the retention `written`, when those in here are counted on no more.
+    /// Asking twice gives the same.
+    #[must_use]
+    pub fn settle(&self, written: WallTime, now: WallTime) -> Settled {
+        let mut counted_on = Some(written);
+        while let Some(&replaced) = counted_on.and_then(|until| self.replaced.get(&until)) {
+            counted_on = replaced;
+        }
+        match counted_on {
+            Some(until) if until == written => Settled::Stays,
+            Some(until) if is_retained(Some(until), now) => Settled::Until(until),
+            _ => Settled::Over,
+        }
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.replaced.is_empty()
+    }
+
+    /// Those that are left, each of which may stand for many.
+    pub fn iter(&self) -> impl Iterator<Item = Retention> {
+        self.replaced.iter().map(|(&until, &replaced)| Retention { until, replaced })
+    }
+}
+
+impl FromIterator<Retention> for Released {
+    fn from_iter<I: IntoIterator<Item = Retention>>(retentions: I) -> Self {
+        let mut released = Self::default();
+        retentions.into_iter().for_each(|retention| released.add(retention));
+        released
     }
 }
 
@@ -126,6 +178,9 @@ mod tests {
         let two = Retention::raise(Some(vanished.until), at(110));
         let three = Retention::raise(Some(two.until), at(105));
         let written = three.until;
+        let settle = |written, released: &[Retention], now| {
+            released.iter().copied().collect::<Released>().settle(written, now)
+        };
         assert_eq!(settle(written, &[], at(0)), Settled::Stays);
         assert_eq!(settle(written, &[two], at(0)), Settled::Stays);
         assert_eq!(settle(written, &[three], at(0)), Settled::Until(two.until));
@@ -134,6 +189,65 @@ mod tests {
             assert_eq!(settle(written, &both, at(101)), Settled::Over);
         }
         assert_eq!(settle(written, &[two, vanished, three], at(0)), Settled::Over);
+    }
+
+    /// Each locks what the one before has written. Some hold it still, or have vanished.
+    #[test]
+    fn no_more_are_remembered_than_are_held_in_whatever_order_they_leave() {
+        let mut written = None;
+        let chain: Vec<_> = (0..6)
+            .map(|n| {
+                let retention = Retention::raise(written, at(100 + n % 2));
+                written = Some(retention.until);
+                retention
+            })
+            .collect();
+        let top = chain[5].until;
+        for order in orders(&chain) {
+            for left in 0..=order.len() {
+                let (gone, held) = order.split_at(left);
+                let released: Released = gone.iter().copied().collect();
+                assert!(released.iter().count() <= held.len() + 1, "{gone:?}");
+                let counted_on = held.iter().map(|retention| retention.until).max();
+                let expected = match counted_on {
+                    Some(until) if until == top => Settled::Stays,
+                    Some(until) => Settled::Until(until),
+                    None => Settled::Over,
+                };
+                assert_eq!(released.settle(top, at(0)), expected, "{gone:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn locking_and_releasing_without_end_leaves_no_more_than_one() {
+        let first = Retention::raise(None, at(100));
+        let (mut written, mut released) = (first.until, Released::default());
+        for n in 0..10_000 {
+            let next = Retention::raise(Some(written), at(100 + n / 1000));
+            written = next.until;
+            released.add(next);
+            assert_eq!(released.iter().count(), 1);
+        }
+        assert_eq!(released.settle(written, at(0)), Settled::Until(first.until));
+        released.add(first);
+        assert_eq!(released.iter().count(), 1);
+        assert_eq!(released.settle(written, at(0)), Settled::Over);
+        released.forget_past(at(1000));
+        assert!(released.is_empty());
+    }
+
+    fn orders(of: &[Retention]) -> Vec<Vec<Retention>> {
+        let Some((first, rest)) = of.split_first() else { return vec![Vec::new()] };
+        let with_first = |order: &Vec<Retention>, at| {
+            let mut order = order.clone();
+            order.insert(at, *first);
+            order
+        };
+        orders(rest)
+            .iter()
+            .flat_map(|order| (0..=order.len()).map(move |at| with_first(order, at)))
+            .collect()
     }
 
     #[test]

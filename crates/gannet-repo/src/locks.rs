@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use gannet_core::dropping::{Retention, Settled, is_retained, settle};
+use gannet_core::dropping::{Released, Retention, Settled, is_retained};
 use gannet_core::{Error, Key, Result, WallTime};
 
 use crate::durable::{Temporary, read_if_exists, remove_if_exists};
@@ -299,33 +299,47 @@ fn read_retention(object: &Object) -> Result<Option<WallTime>> {
 /// Retentions of locks that were released while others still held the content.
 #[derive(Debug, Default)]
 pub(crate) struct Retentions {
-    released: Mutex<HashMap<PathBuf, Vec<Retention>>>,
+    released: Mutex<Remembered>,
     moments: Moments,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    by_object: HashMap<PathBuf, Released>,
+    /// When there are so many, those are forgotten that retain nothing any more.
+    crowded_at: usize,
 }
 
 impl Retentions {
     /// Notes that nobody counts on `retention` any more.
     fn released(&self, object: &Object, retention: Retention, now: WallTime) {
         let mut all = self.lock();
-        all.retain(|_, released| {
-            released.retain(|retention| retention.until >= now);
-            !released.is_empty()
-        });
-        all.entry(object.path().to_owned()).or_default().push(retention);
+        let Remembered { by_object, crowded_at } = &mut *all;
+        if by_object.len() >= *crowded_at {
+            by_object.retain(|_, released| {
+                released.forget_past(now);
+                !released.is_empty()
+            });
+            *crowded_at = (2 * by_object.len()).max(CROWDED_MIN);
+        }
+        let released = by_object.entry(object.path().to_owned()).or_default();
+        released.forget_past(now);
+        released.add(retention);
     }
 
     /// Forgets what was released: the retention on the disk does not hold it any more.
     fn settled(&self, object: &Object) {
-        self.lock().remove(object.path());
+        self.lock().by_object.remove(object.path());
     }
 
     /// What becomes of the retention `written` now. Asking twice gives the same.
     fn settle(&self, object: &Object, written: WallTime, now: WallTime) -> Settled {
         let all = self.lock();
-        settle(written, all.get(object.path()).map_or(&[], Vec::as_slice), now)
+        let released = all.by_object.get(object.path());
+        released.map_or(Settled::Stays, |released| released.settle(written, now))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Vec<Retention>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Remembered> {
         self.released.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -429,6 +443,8 @@ fn vanished(error: &Error) -> bool {
 const LOCK: &str = ".lck";
 const RETENTION: &str = ".rtm";
 const RETENTION_LOCK: &str = ".rtl";
+/// How many objects are remembered before it is looked whether that is still of use.
+const CROWDED_MIN: usize = 64;
 /// How often a lock file that was removed under our hands is opened anew.
 const TRIES_MAX: u32 = 20;
 /// How long to wait between two tries: 50 milliseconds in all.

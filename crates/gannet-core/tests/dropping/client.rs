@@ -1,7 +1,7 @@
 //! What clients do, and what can happen to them.
 
 use gannet_core::Timestamp;
-use gannet_core::dropping::{LOCK_SECONDS, Retention, Settled};
+use gannet_core::dropping::{LOCK_SECONDS, Released, Retention, Settled};
 
 use crate::model::{Event, Plan, Reach, Rules, Way, World};
 use crate::state::{
@@ -173,7 +173,9 @@ impl<R: Rules> World<R> {
     pub(crate) fn let_go(&self, state: &mut State, at: usize, retention: Retention) {
         let last = self.is_locked(state, at) == OwnLock::None;
         let repo = &mut state.repos[at];
-        repo.released.push(retention);
+        let mut released: Released = repo.released.iter().copied().collect();
+        released.add(retention);
+        repo.released = released.iter().collect();
         if !last {
             return;
         }

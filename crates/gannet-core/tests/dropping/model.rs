@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use gannet_core::dropping::{self, Retention, Settled};
+use gannet_core::dropping::{self, Released, Retention, Settled};
 use gannet_core::time::far_deadline;
 use gannet_core::{Timestamp, WallTime};
 
@@ -23,7 +23,7 @@ pub(crate) trait Rules {
         Retention::raise(written, until)
     }
     fn settle(&self, written: WallTime, released: &[Retention], now: WallTime) -> Settled {
-        dropping::settle(written, released, now)
+        released.iter().copied().collect::<Released>().settle(written, now)
     }
     fn in_time(&self, now: Timestamp, deadline: Timestamp) -> bool {
         dropping::in_time(now, deadline)
