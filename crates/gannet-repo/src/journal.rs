@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use gannet_core::place::log_path;
 use gannet_core::{Clock, Error, Key, Result, Uuid};
 
-use crate::durable::{Temporary, create_dirs, path_of, read_if_exists, sync_dir};
+use crate::durable::{Temporary, create_dirs, path_of, read_if_exists, remove_if_exists, sync_dir};
 use crate::git::{Found, Git, Session};
 use crate::lockfile::{LockFile, Sharing};
-use crate::logs::location::{LocationLog, Status};
+use crate::logs::location::{self, LocationLog, Status};
 use crate::objects::{Object, could_be_modified, has_wrong_size};
 use crate::settings::Settings;
 use crate::step::{self, Look, Step};
@@ -96,6 +96,49 @@ pub(crate) fn record_own(
     let change = Change { key: key.clone(), uuid: settings.uuid.clone(), claim };
     let outcomes = record(settings, git, clock, &[change])?;
     outcomes.into_iter().try_fold(false, |changed, outcome| Ok(changed | outcome?))
+}
+
+/// Writes the journal's copy of the location log of `key` anew, after a crash of the machine damaged
+/// it: with the lines that are whole, with what the branch says, and with what the objects say of
+/// this repository. At no moment does it say less than before.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn restore_log(
+    settings: &Settings,
+    git: &Git,
+    clock: &dyn Clock,
+    key: &Key,
+    private: bool,
+) -> Result<()> {
+    let _lock = lock(settings)?;
+    let journal = Journal::new(settings, private);
+    let path = log_path(settings.branch_levels, key, LOCATION_SUFFIX);
+    let damaged = journal.read(&path)?.unwrap_or_default();
+    let mut whole = Vec::new();
+    for line in location::lines(&damaged) {
+        // What was appended after a hole is whole, what a hole cut off is not.
+        let begin = line.iter().position(|&byte| byte != 0).unwrap_or(line.len());
+        if !line[begin..].contains(&0) {
+            whole.extend_from_slice(&line[begin..]);
+            whole.push(b'\n');
+        }
+    }
+    let committed = match private {
+        true => Vec::new(),
+        false => Base { git, session: None }.read(&path)?,
+    };
+    let mut log = LocationLog::parse(&location::union(&whole, &committed));
+    if settings.is_private(&settings.uuid) == private {
+        log.set(&settings.uuid, found(settings, key)?, clock.wall());
+    }
+    let text = log.to_bytes();
+    if text.is_empty() {
+        remove_if_exists(Step::DeleteJournal, &journal.dir.join(path_of(&file_name(&path))))?;
+    } else {
+        journal.write(&path, &text)?;
+    }
+    sync_dir(Step::SyncJournal, &journal.dir)
 }
 
 /// Reads a file of the branch as every git-annex process sees it: the journal's copy if there is

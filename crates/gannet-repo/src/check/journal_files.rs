@@ -4,15 +4,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use gannet_core::{Error, Result};
+use gannet_core::Result;
 
 use super::finding::{Finding, Problem};
 use super::modes::Shared;
 use super::walk::entries;
 use super::{Ground, Mending, Patrol, Subject};
-use crate::durable::{read_if_exists, remove_if_exists, sync_dir};
-use crate::journal::{self, Claim, Journal, branch_path, is_location_log, key_of_log};
-use crate::step::Step;
+use crate::durable::read_if_exists;
+use crate::journal::{self, Journal, branch_path, is_location_log, key_of_log};
 
 /// Looks at every file of the journal, and of the private one.
 pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
@@ -20,7 +19,7 @@ pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
     for private in [false, true] {
         for entry in entries(Journal::new(site.settings(), private).dir())? {
             patrol.look(Shared::file(&entry.path()))?;
-            patrol.look(Journaled { path: entry.path() })?;
+            patrol.look(Journaled { path: entry.path(), private })?;
         }
     }
     Ok(())
@@ -29,6 +28,7 @@ pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
 /// An entry of the journal.
 struct Journaled {
     path: PathBuf,
+    private: bool,
 }
 
 impl Journaled {
@@ -58,8 +58,8 @@ impl Subject for Journaled {
         Ok(Vec::new())
     }
 
-    /// What a crash of the machine left empty or overwritten says nothing, and keeps what the
-    /// branch says from being read. What was to be written there is found out from the objects.
+    /// What a crash of the machine left empty or overwritten keeps what the branch says from being
+    /// read. What is left of it may have been acknowledged, and stays.
     fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
         let settings = ground.site.settings();
         let path = self.branch_path().filter(|path| is_location_log(path));
@@ -68,17 +68,11 @@ impl Subject for Journaled {
                 "what it should say is not known: move it away, and run `git annex fsck`",
             ));
         };
-        let lock = journal::lock(settings)?;
-        if self.look(ground)?.is_empty() {
-            return Ok(Mending::Done);
-        }
         if !self.path.symlink_metadata().is_ok_and(|found| found.is_file()) {
             return Ok(Mending::Left("it is not a file: move it away if it is not needed"));
         }
-        remove_if_exists(Step::DeleteJournal, &self.path)?;
-        let dir = self.path.parent().ok_or_else(|| Error::Internal("no directory".to_owned()))?;
-        sync_dir(Step::SyncJournal, dir)?;
-        drop(lock);
-        ground.record(&key, Claim::AsFound).map(|()| Mending::Done)
+        let Ground { git, clock, .. } = ground;
+        journal::restore_log(settings, git, &**clock, &key, self.private)?;
+        Ok(Mending::Done)
     }
 }
