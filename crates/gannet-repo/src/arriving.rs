@@ -246,11 +246,40 @@ pub(crate) fn held(site: &Site, key: &Key) -> Result<u64> {
 pub(crate) fn recover(site: &Site, key: &Key, transfer: &TransferLock) -> Result<()> {
     restore(site, &private_dir(site).join(file_name(key)), key)?;
     let object = site.locate(key)?;
-    if object.metadata()?.is_some() {
+    if let Some(metadata) = object.metadata()? {
         with_thawed_dir(object.dir(), site.settings(), || Ok(()))?; // protects it in the end
         transfer.succeeded();
-        remove_leftovers(site, key);
+        if !may_be_needed(site, key, &metadata) {
+            remove_leftovers(site, key);
+        }
     }
+    Ok(())
+}
+
+/// Whether the partial file that everybody may resume could be better than the object: that has
+/// another size than its key tells, or the partial file is whole, too, and may be the only good one.
+fn may_be_needed(site: &Site, key: &Key, object: &fs::Metadata) -> bool {
+    let whole = key.size().unwrap_or(object.len());
+    let partial = fs::symlink_metadata(shared_partial(site, key));
+    partial.is_ok_and(|partial| object.len() != whole || partial.len() >= whole)
+}
+
+/// Moves the partial file that everybody may resume into the place of the object, which is empty. The
+/// caller has the transfer lock, and has found it to be what the key promises.
+///
+/// # Errors
+/// What the disk reports; the partial file is kept then.
+pub(crate) fn move_in_proven(site: &Site, key: &Key, transfer: &TransferLock) -> Result<()> {
+    let path = shared_partial(site, key);
+    let unsynced = |error| Error::disk("sync", &path, error);
+    let file = File::open(&path).map_err(unsynced)?;
+    step::sync(Step::SyncPartial, &file).map_err(unsynced)?;
+    protect_object(&path, site.settings())?;
+    let object = site.locate(key)?;
+    move_into_place(&path, &object, site)?;
+    object.sync_dirs(site.annex())?;
+    transfer.succeeded();
+    remove_leftovers(site, key);
     Ok(())
 }
 
@@ -400,7 +429,7 @@ fn restore(site: &Site, private: &Path, key: &Key) -> Result<()> {
 }
 
 /// Removes what transfers of other programs left of a key that is stored now.
-fn remove_leftovers(site: &Site, key: &Key) {
+pub(crate) fn remove_leftovers(site: &Site, key: &Key) {
     let tmp = site.annex().join("tmp");
     if let Err(error) = remove_if_exists(Step::RemoveLeftover, &tmp.join(file_name(key))) {
         tracing::warn!("{}", error.chain());
@@ -414,12 +443,12 @@ fn remove_leftovers(site: &Site, key: &Key) {
 }
 
 /// Only what a hash will prove may be put together from several attempts.
-fn is_resumable(key: &Key) -> bool {
+pub(crate) fn is_resumable(key: &Key) -> bool {
     strength(key) != Strength::SizeOnly
 }
 
 /// The partial file that everybody may resume.
-fn shared_partial(site: &Site, key: &Key) -> PathBuf {
+pub(crate) fn shared_partial(site: &Site, key: &Key) -> PathBuf {
     site.annex().join("tmp").join(file_name(key))
 }
 

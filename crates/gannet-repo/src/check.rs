@@ -7,7 +7,8 @@
 //!
 //! Memory does not grow with the number of keys: directories of objects and trees of the branch
 //! are walked one after the other, each level of them holds one listing at a time, and what looks
-//! wrong is gathered up to [`SUSPECTS_MAX`] before it is looked at again, reported and forgotten.
+//! wrong is gathered up to [`SUSPECTS_MAX`] before it is looked at again, reported and forgotten. Only
+//! the journal, which is committed all the time, is listed as a whole.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -108,10 +109,12 @@ pub fn check(
     let ground = Ground { current, site, git, session, clock };
     let progress = Progress::default();
     let mut patrol = Patrol { ground, options, hear, progress, suspects: Vec::new() };
-    strays::patrol(&mut patrol)?;
+    locations::store_is_there(&patrol.ground)?;
     journal_files::patrol(&mut patrol)?;
     modes::patrol(&mut patrol)?;
+    // Objects first: what a transfer left may be better than one of them.
     walk::patrol(&mut patrol)?;
+    strays::patrol(&mut patrol)?;
     locations::patrol(&mut patrol)?;
     patrol.settle()?;
     if options.scrub && !patrol.stopped() {
@@ -149,6 +152,8 @@ enum Mending {
     Done,
     /// It is left as it is, and why.
     Left(&'static str),
+    /// As before, but only because somebody is at work on it, which should not take long.
+    Busy(&'static str),
 }
 
 /// One round through a repository.
@@ -186,11 +191,8 @@ impl Patrol<'_> {
         for subject in std::mem::take(&mut self.suspects) {
             for mut finding in findings(&*subject, &self.ground) {
                 if self.options.repair {
-                    finding.outcome = match subject.mend(&self.ground, &finding) {
-                        Ok(Mending::Done) => Outcome::Mended,
-                        Ok(Mending::Left(why)) => Outcome::Left(Some(why.to_owned())),
-                        Err(error) => Outcome::Left(Some(error.chain())),
-                    };
+                    let Some(outcome) = self.mend(&*subject, &finding) else { continue };
+                    finding.outcome = outcome;
                 }
                 self.progress.found += 1;
                 self.progress.mended += u64::from(finding.outcome == Outcome::Mended);
@@ -204,6 +206,28 @@ impl Patrol<'_> {
         }
         self.tell();
         Ok(())
+    }
+
+    /// Mends what was found, if it may be. `None`: others were at work on it, and nothing is wrong
+    /// now that they are done.
+    fn mend(&self, subject: &dyn Subject, finding: &Finding) -> Option<Outcome> {
+        let mut tries = 0;
+        loop {
+            match subject.mend(&self.ground, finding) {
+                Ok(Mending::Busy(_)) if tries < BUSY_TRIES_MAX && !self.stopped() => tries += 1,
+                Ok(Mending::Done) => return Some(Outcome::Mended),
+                Ok(Mending::Left(why) | Mending::Busy(why)) => {
+                    return Some(Outcome::Left(Some(why.to_owned())));
+                }
+                Err(error) => return Some(Outcome::Left(Some(error.chain()))),
+            }
+            std::thread::sleep(self.options.grace);
+            let same =
+                |left: &Finding| (left.problem, &left.path) == (finding.problem, &finding.path);
+            if !findings(subject, &self.ground).iter().any(same) {
+                return None;
+            }
+        }
     }
 
     fn tell(&mut self) {
@@ -243,3 +267,5 @@ fn findings(subject: &(impl Subject + ?Sized), ground: &Ground) -> Vec<Finding> 
 
 /// How many suspects are gathered before they are looked at again.
 const SUSPECTS_MAX: usize = 1000;
+/// How often something that others are at work on is looked at once more.
+const BUSY_TRIES_MAX: u32 = 3;

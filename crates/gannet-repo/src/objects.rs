@@ -30,7 +30,7 @@ impl Object {
     /// would be written (repository §2.2).
     ///
     /// # Errors
-    /// When the disk does not answer. A name too long for the disk counts as absent.
+    /// When the disk does not answer, or is not there. A name too long for the disk counts as absent.
     pub(crate) fn locate(settings: &Settings, key: &Key) -> Result<Self> {
         let layouts = layouts(settings);
         for &scheme in layouts {
@@ -39,7 +39,13 @@ impl Object {
                 return Ok(object);
             }
         }
+        check_store(settings)?;
         Ok(Self::at(settings, key, layouts[0]))
+    }
+
+    /// A file that may be or become an object, wherever that is.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        Self { dir: path.parent().unwrap_or(path).to_owned(), path: path.to_owned() }
     }
 
     /// The object that is in `dir`, a directory with its own name, wherever that is.
@@ -220,6 +226,20 @@ impl Vouched {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Inode, bool)>> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Finds out whether the directory of all objects is a link to a disk that is not mounted: nothing is
+/// known then of what is there.
+///
+/// # Errors
+/// When it is.
+pub(crate) fn check_store(settings: &Settings) -> Result<()> {
+    let store = settings.annex.join("objects");
+    let is_link = fs::symlink_metadata(&store).is_ok_and(|found| found.is_symlink());
+    match if is_link { fs::metadata(&store).map(drop) } else { Ok(()) } {
+        Err(error) => Err(Error::disk("follow (is its disk mounted?) the link", store, error)),
+        Ok(()) => Ok(()),
     }
 }
 

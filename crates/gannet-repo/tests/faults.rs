@@ -14,18 +14,19 @@ mod crash {
 }
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crash::examine::{annex_fsck, examine, look_at_content, look_for_litter, settle, settle_open};
-use crash::operation::{Operation, options, runtime, try_to_mend};
+use crash::operation::{Operation, anybody, no_file, options, runtime, try_to_mend};
 use crash::unlocked;
-use gannet_core::Error;
+use gannet_core::{Annex, Error};
 use gannet_repo::faults::{self, Fault};
-use gannet_repo::{OpenError, Repo, create};
-use gannet_testkit::ScratchDir;
+use gannet_repo::{OpenError, Outcome, Repo, create};
+use gannet_testkit::{Sample, ScratchDir, TestClock};
 
 macro_rules! operations {
     ($($test:ident = $operation:ident)+) => {
@@ -197,6 +198,42 @@ fn assert_clear(error: &Error, context: &str) {
     assert!(!internal && text.len() > 10, "{context}: {text}");
 }
 
+/// Where others share a repository, changing the mode of their files fails, and that is let pass.
+#[test]
+fn a_mode_that_cannot_be_changed_is_not_said_to_be_mended() {
+    let _alone = alone();
+    let dir = ScratchDir::in_memory();
+    let path = dir.path().join("repo");
+    create(&path, &options(Operation::CreateBare), &*TestClock::new()).unwrap();
+    let config = std::fs::read_to_string(path.join("config")).unwrap();
+    std::fs::write(path.join("config"), config + "[core]\n\tsharedRepository = group\n").unwrap();
+    let sample = Sample::secure(1, 10);
+    runtime().block_on(async {
+        let repo = Repo::open(&path, TestClock::new()).unwrap();
+        repo.put(&anybody(), &sample.key, &no_file(), sample.content(0)).await.unwrap();
+        repo.flush().await.unwrap();
+    });
+    try_to_mend(dir.path()).unwrap(); // it is shared only now
+    let object = look_for(&path.join("annex/objects")).unwrap();
+    std::fs::set_permissions(&object, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = Fault { at: "ChangeMode".to_owned(), nth: 1, errno: EPERM, lasting: false };
+    faults::set(Some(refused));
+    let found = try_to_mend(dir.path()).unwrap();
+    faults::set(None);
+    let outcomes: Vec<_> = found.iter().map(|finding| &finding.outcome).collect();
+    assert!(
+        matches!(outcomes[..], [Outcome::Left(Some(why))] if why.contains("somebody else")),
+        "{found:#?}"
+    );
+    assert_eq!(try_to_mend(dir.path()).unwrap()[0].outcome, Outcome::Mended);
+}
+
+/// The only file below a directory.
+fn look_for(dir: &Path) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.find_map(|path| if path.is_dir() { look_for(&path) } else { Some(path) })
+}
+
 /// The disk is the same for the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
@@ -210,6 +247,7 @@ fn copy(template: &Path) -> ScratchDir {
     dir
 }
 
+const EPERM: i32 = 1;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 /// One in so many faults is shown to the real git-annex.

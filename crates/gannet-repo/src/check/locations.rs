@@ -1,11 +1,14 @@
 //! What the location logs claim to be here, and is not.
 
-use gannet_core::{Key, Result};
+use std::io;
+
+use gannet_core::{Error, Key, Result};
 
 use super::finding::{Finding, Problem};
 use super::{Ground, Mending, Patrol, Subject};
-use crate::journal::{Claim, Journal, is_location_log, key_of_log, recorded};
+use crate::journal::{Claim, Journal, is_location_log, key_of_log, read_log_in, recorded};
 use crate::logs::location::{LocationLog, Status};
+use crate::objects::check_store;
 
 /// Looks at every location log, in the journal and in the branch.
 pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
@@ -30,6 +33,39 @@ pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
             None => Ok(()),
         }
     })
+}
+
+/// Finds out whether the directory of all objects is there, unless nothing was ever stored. Without
+/// its disk, everything would seem to be missing.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn store_is_there(ground: &Ground) -> Result<()> {
+    let (site, settings) = (&ground.site, ground.site.settings());
+    check_store(settings)?;
+    let store = site.annex().join("objects");
+    let gone = match store.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        _ => return Ok(()),
+    };
+    let here = |log: &[u8]| LocationLog::parse(log).status(site.uuid()) == Some(Status::Present);
+    let mut claimed = false;
+    for private in [false, true] {
+        for (_, path) in Journal::new(settings, private).list()? {
+            claimed |=
+                is_location_log(&path) && here(&read_log_in(settings, &ground.session, &path)?);
+        }
+    }
+    if let Some(tip) = ground.session.tip()? {
+        ground.session.visit(tip, is_location_log, &mut |_, log| {
+            claimed |= here(log);
+            Ok(())
+        })?;
+    }
+    match claimed {
+        true => Err(Error::disk("find (is its disk mounted?) the directory", store, gone)),
+        false => Ok(()),
+    }
 }
 
 /// A key that has a location log.

@@ -69,12 +69,26 @@ impl Subject for Shared {
         Ok(differing(&self.path, mode, should).into_iter().collect())
     }
 
-    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
         let share = if self.is_dir { share_dir } else { share_file };
         let own = if self.is_dir { 0o700 } else { 0o600 };
         let mended = crate::permissions::add_rights(&self.path, own)
             .and_then(|()| share(&self.path, ground.site.settings()));
         mended.map_err(|error| Error::disk("change the mode of", &self.path, error))?;
-        Ok(Mending::Done)
+        mode_as_it_is(self, ground, finding)
     }
+}
+
+/// Whether a mode is right now: where others share the repository, theirs cannot be changed, and
+/// what changes modes lets that pass.
+pub(super) fn mode_as_it_is(
+    subject: &impl Subject,
+    ground: &Ground,
+    finding: &Finding,
+) -> Result<Mending> {
+    let same = |left: &Finding| left.problem == Problem::Mode && left.path == finding.path;
+    Ok(match subject.look(ground)?.iter().any(same) {
+        true => Mending::Left("it belongs to somebody else, who has to change it"),
+        false => Mending::Done,
+    })
 }

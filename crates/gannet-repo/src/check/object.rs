@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use gannet_core::{AssociatedFile, Error, Key, Result};
 
 use super::finding::{Finding, Problem};
-use super::modes::differing;
+use super::modes::{differing, mode_as_it_is};
 use super::proof::{Shown, is_right, judge};
 use super::walk::{NOBODY_KNOWS, NOT_AN_OBJECT, entries};
 use super::{Ground, Mending, Subject};
+use crate::arriving::{self, is_resumable, move_in_proven, shared_partial};
 use crate::aside;
 use crate::journal::{Claim, recorded};
+use crate::keys_db::KeysDb;
 use crate::locks::{RemovalLock, SharedLock, Unused, being_removed, guards, remove_unused, unused};
 use crate::logs::location::Status;
 use crate::moments::Now;
@@ -63,7 +65,7 @@ impl Subject for KeyDir {
             return Ok(findings);
         }
         findings.extend(wrong_modes(&object, &key, &metadata, settings)?);
-        if may_be_modified(&metadata, settings) {
+        if may_be_modified(&key, &metadata, settings) {
             return Ok(findings); // what is there may be anything, and nobody vouches for it
         }
         if let Some(size) = key.size().filter(|&size| size != metadata.len()) {
@@ -90,7 +92,7 @@ impl Subject for KeyDir {
                 Ok(if gone {
                     Mending::Done
                 } else {
-                    Mending::Left("it is in use after all: look again later")
+                    Mending::Busy("it is in use after all: look again later")
                 })
             }
             Problem::Mode => {
@@ -98,7 +100,7 @@ impl Subject for KeyDir {
                     protect_object(object.path(), ground.site.settings())?;
                 }
                 freeze_dir(object.dir(), ground.site.settings())?;
-                Ok(Mending::Done)
+                mode_as_it_is(self, ground, finding)
             }
             Problem::WrongSize => set_aside(ground, &key, &object),
             Problem::Misplaced => move_into_place(ground, &key, &object),
@@ -109,9 +111,21 @@ impl Subject for KeyDir {
 }
 
 /// Whether an object is shared with a file that people may write to (repository §6.5).
-pub(super) fn may_be_modified(metadata: &Metadata, settings: &Settings) -> bool {
+///
+/// `annex.thin` may have been switched off since the link was made: git-annex asks whether there is
+/// one, and whether a file is known that it could belong to.
+pub(super) fn may_be_modified(key: &Key, metadata: &Metadata, settings: &Settings) -> bool {
     let writable = metadata.permissions().mode() & 0o200 != 0;
-    !settings.bare && settings.thin && (writable || metadata.nlink() > 1)
+    let linked = metadata.nlink() > 1;
+    !settings.bare && (settings.thin && (writable || linked) || linked && has_files(key, settings))
+}
+
+/// Whether the keys database knows a file of the work tree. Where it cannot be read, there may be.
+fn has_files(key: &Key, settings: &Settings) -> bool {
+    match KeysDb::open(settings).and_then(|db| db.map_or(Ok(Vec::new()), |db| db.files(key))) {
+        Ok(files) => !files.is_empty(),
+        Err(_) => true,
+    }
 }
 
 /// What is in the directory of an object and does not belong there: it keeps the directory from
@@ -146,7 +160,7 @@ fn wrong_modes(
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     // An object with another link has the mode that its file in the work tree needs.
-    if settings.crippled || metadata.nlink() > 1 || may_be_modified(metadata, settings) {
+    if settings.crippled || metadata.nlink() > 1 || may_be_modified(key, metadata, settings) {
         return Ok(findings);
     }
     let mode = metadata.permissions().mode() & 0o7777;
@@ -174,12 +188,40 @@ pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<M
     match judge(ground, key, object, &mut |_| true)? {
         Shown::Wrong => {}
         Shown::Right => return Ok(Mending::Done), // somebody replaced it just now
-        Shown::Nothing => return Ok(Mending::Left("it is being changed: look again later")),
+        Shown::Nothing => return Ok(Mending::Busy("it is being changed: look again later")),
     }
     ground.record(key, Claim::Is(Status::Missing))?;
     aside::set_aside(site, key, lock)?;
     ground.record(key, Claim::AsFound)?;
+    rescue(ground, key)?;
     Ok(Mending::Done)
+}
+
+/// Stores what a transfer left, if it is whole and right, where wrong content was set aside.
+fn rescue(ground: &Ground, key: &Key) -> Result<()> {
+    let site = &ground.site;
+    let nothing = AssociatedFile::default();
+    let now = ground.clock.wall();
+    let transfer = match TransferLock::acquire(site, key, site.uuid(), &nothing, now) {
+        Err(Error::Busy { .. }) => return Ok(()), // somebody is about to store it
+        transfer => transfer?,
+    };
+    arriving::recover(site, key, &transfer)?; // of what is there it makes the best
+    let partial = Object::of_file(&shared_partial(site, key));
+    // Somebody who keeps another link to it could change it later.
+    let whole =
+        |found: &Metadata| found.nlink() == 1 && key.size().is_none_or(|size| size == found.len());
+    if !is_resumable(key)
+        || site.locate(key)?.metadata()?.is_some()
+        || !partial.metadata()?.is_some_and(|found| whole(&found))
+        || !is_right(ground, key, &partial)?
+    {
+        return Ok(());
+    }
+    move_in_proven(site, key, &transfer)?;
+    record_presence(ground, key)?;
+    drop(transfer); // not before it is recorded: a crash leaves it for the next
+    Ok(())
 }
 
 /// Records content that is here, and shows it in the work tree, as whoever stored it would have.
@@ -187,7 +229,7 @@ fn record_presence(ground: &Ground, key: &Key) -> Result<Mending> {
     let (site, now) = (&ground.site, Now::of(&*ground.clock));
     let lock = SharedLock::acquire(site, key, &Vouched::default(), now, None)?;
     let Some(lock) = lock else {
-        return Ok(Mending::Left("it is being removed: look again later"));
+        return Ok(Mending::Busy("it is being removed: look again later"));
     };
     if !site.settings().bare {
         work_tree::show(site, key);

@@ -103,7 +103,7 @@ impl Subject for Stored {
         let (key, settings) = (&self.key, ground.site.settings());
         let path = object.path();
         // What may be modified is damaged only if it looks as if it were not.
-        if may_be_modified(&metadata, settings) && !affirms(settings, key, &metadata) {
+        if may_be_modified(key, &metadata, settings) && !affirms(settings, key, &metadata) {
             return Ok(Vec::new());
         }
         if key.size().is_some_and(|size| size != metadata.len()) {

@@ -1,6 +1,7 @@
 //! What lies about below the annex directory though nobody is at work on it.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -9,9 +10,10 @@ use std::path::{Path, PathBuf};
 use gannet_core::{AssociatedFile, Error, Key, Result, Uuid};
 
 use super::finding::{Finding, Problem};
+use super::proof::is_right;
 use super::walk::{NOBODY_KNOWS, entries};
 use super::{Ground, Mending, Patrol, Subject};
-use crate::arriving::{self, private_dir};
+use crate::arriving::{self, private_dir, remove_leftovers, shared_partial};
 use crate::durable::remove_if_exists;
 use crate::lockfile::{self, Acquire, LockFile, Sharing};
 use crate::objects::{file_name, prefixed_name};
@@ -84,9 +86,10 @@ impl Subject for Receiving {
         }
         let private = private_dir(site).join(file_name(key));
         find(Problem::StalePartial, private, "nobody is receiving it");
-        if site.locate(key)?.metadata()?.is_some() {
-            let shared = site.annex().join("tmp").join(file_name(key));
-            find(Problem::StalePartial, shared, "its object is here");
+        // Beside an object of the wrong size, it may be all there is.
+        let right = |found: &Metadata| key.size().is_none_or(|size| size == found.len());
+        if site.locate(key)?.metadata()?.is_some_and(|found| right(&found)) {
+            find(Problem::StalePartial, shared_partial(site, key), "its object is here");
         }
         Ok(findings)
     }
@@ -98,6 +101,15 @@ impl Subject for Receiving {
         let (site, file) = (&ground.site, AssociatedFile::default());
         let lock = TransferLock::acquire(site, &self.key, &self.from, &file, ground.clock.wall())?;
         arriving::recover(site, &self.key, &lock)?;
+        let shared = shared_partial(site, &self.key);
+        if finding.path == shared && shared.symlink_metadata().is_ok() {
+            if !is_right(ground, &self.key, &site.locate(&self.key)?)? {
+                return Ok(Mending::Left(
+                    "its object is not what the key promises: `--scrub` looks which is right",
+                ));
+            }
+            remove_leftovers(site, &self.key);
+        }
         drop(lock);
         Ok(Mending::Done)
     }
@@ -145,7 +157,7 @@ impl Subject for Sending {
             locked => locked.map_err(|error| Error::disk("lock", &self.lock, error))?,
         };
         let Some(lock) = lock.filter(LockFile::is_sane) else {
-            return Ok(Mending::Left("it is in use after all: look again later"));
+            return Ok(Mending::Busy("it is in use after all: look again later"));
         };
         let name = self.lock.file_name().unwrap_or_default().as_bytes();
         let note = OsStr::from_bytes(name.strip_prefix(LOCK_PREFIX).unwrap_or(name));
@@ -176,7 +188,7 @@ impl Subject for Temporary {
         let lock = LockFile::open(&path, Sharing::Exclusive, Acquire::Try, settings)
             .map_err(|error| Error::disk("lock", &path, error))?;
         let Some(lock) = lock else {
-            return Ok(Mending::Left("it is in use after all: look again later"));
+            return Ok(Mending::Busy("it is in use after all: look again later"));
         };
         remove_all(&self.path)?;
         drop(lock);

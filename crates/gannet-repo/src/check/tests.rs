@@ -13,6 +13,7 @@ use crate::journal::Change;
 use crate::logs::location::Status;
 use crate::{InitOptions, Repo, create};
 
+mod losing;
 mod scrub;
 
 /// A repository with one object.
@@ -26,13 +27,22 @@ struct Scene {
 
 impl Scene {
     async fn new(config: &str) -> Self {
+        Self::make(config, true).await
+    }
+
+    async fn with_work_tree(config: &str) -> Self {
+        Self::make(config, false).await
+    }
+
+    async fn make(config: &str, bare: bool) -> Self {
         let dir = ScratchDir::new();
         let clock = TestClock::new();
         let path = dir.path().join("repo");
-        let options = InitOptions { description: "scratch".to_owned(), bare: true, uuid: None };
+        let options = InitOptions { description: "scratch".to_owned(), bare, uuid: None };
         create(&path, &options, &*clock).unwrap();
-        let own = fs::read_to_string(path.join("config")).unwrap();
-        fs::write(path.join("config"), own + config).unwrap();
+        let file = path.join(if bare { "config" } else { ".git/config" });
+        let own = fs::read_to_string(&file).unwrap();
+        fs::write(&file, own + config).unwrap();
         let sample = Sample::secure(1, 5000);
         let repo = Repo::open(&path, clock.clone()).unwrap();
         let by = Asker::with_mode(Mode::FULL);
@@ -45,7 +55,8 @@ impl Scene {
     }
 
     fn annex(&self, name: &str) -> PathBuf {
-        self.path.join("annex").join(name)
+        let git = if self.path.join(".git").exists() { ".git/annex" } else { "annex" };
+        self.path.join(git).join(name)
     }
 
     fn name(&self) -> String {

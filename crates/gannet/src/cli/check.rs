@@ -179,14 +179,15 @@ const WHOLE: u64 = 10_000;
 const EXPLANATION: &str = "\
 What looks wrong is looked at again after a moment, and is reported if it is wrong still: the \
 check may run while servers and git-annex are at work in the repository. Memory does not grow with \
-the number of keys.
+the number of keys, but by some 400 bytes for each change that waits in the journal to be committed.
 
 What can be found, and what --repair does about it:
   unrecorded       content is here, but the location log does not say so: records it
   missing          the location log says that content is here, but it is not: records that. Get it
                    from another repository with `git annex get`
   wrong-size       content does not have the size that its key tells: moves it to annex/bad and
-                   records that it is missing, as `git annex fsck` does
+                   records that it is missing, as `git annex fsck` does. If a transfer left content
+                   that is right, that takes its place
   damaged          with --scrub: content is not what its key promises: the same
   misplaced        an object is in a directory where nobody looks for it: moves it to its place,
                    if it is what its key promises
@@ -198,18 +199,20 @@ What can be found, and what --repair does about it:
                    deletes it
   stale-transfer   the note or lock of a transfer that is not running: deletes it
   stale-partial    received content that nobody is receiving any more: makes it resumable, or
-                   deletes it if the content is here
+                   deletes it if the content is here, and right
   stray-temporary  a temporary file that nobody uses: deletes it, if it is certain whose it was
   stale-git-lock   a lock file of git that seems to be forgotten: deletes those of Gannet and
                    git-annex. If no git process is running, delete the others
-  journal          a file in the journal that cannot be committed, as after a power cut: for
-                   location logs, looks at the content and writes it anew
+  journal          a file in the journal that cannot be committed, as after a power cut: writes
+                   location logs anew, with what is left of them, what the git-annex branch says,
+                   and whether the content is here
   unreadable       the disk or the rights refuse: nothing. With --scrub, also content that the
                    disk does not give back
 
 A scrub reads every object whose key names a hash. Content that somebody holds locked is left for \
 another time. Files of the work tree stay as they are, and what has been modified through an \
-unlocked file (annex.thin) is not damaged.
+unlocked file (annex.thin) is not damaged. While annex/objects is a link to a disk that is not \
+mounted, or is gone though content should be there, nothing is checked.
 
 Exit codes:
   0  nothing is wrong, or all of it was mended

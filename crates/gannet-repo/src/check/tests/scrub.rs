@@ -185,3 +185,16 @@ async fn what_was_found_behind_a_url_must_be_what_was_found_there_before() {
     assert_eq!(kinds(&scrubbed.found), [Problem::Damaged]);
     assert!(!object.exists());
 }
+
+#[tokio::test]
+async fn the_good_copy_beside_damaged_content_takes_its_place() {
+    let scene = Scene::new("").await;
+    damage(&scene.object);
+    let partial = scene.annex("tmp").join(scene.name());
+    fs::write(&partial, &scene.sample.bytes).unwrap();
+    scene.expect_left(Problem::StalePartial);
+    assert!(fs::read(&partial).unwrap() == scene.sample.bytes);
+    scene.scrub(true);
+    assert!(fs::read(&scene.object).unwrap() == scene.sample.bytes);
+    assert_eq!((scene.scrub(false).found, status(&scene)), (Vec::new(), Some(Status::Present)));
+}
