@@ -36,6 +36,10 @@ pub use notes::MemoryNotes;
 pub use scratch::ScratchDir;
 pub use stern::{Asked, Faults, Stern, Verb};
 
+/// An external special remote, as a shell script: it keeps objects in the directory that its
+/// setting `directory` names.
+pub const EXTERNAL_PROGRAM: &str = include_str!("sham.sh");
+
 /// A place under test, and all that must stay alive with it (directories, servers).
 ///
 /// It must be empty at first, and nobody else's.

@@ -4,7 +4,8 @@
 //! making; `client` lets the real git-annex client speak; `places` asks real servers through our
 //! own clients; `ssh` puts `gannet shell` in the place of git-annex-shell; `versions` lets every
 //! version of the line protocol meet every other; `remotes` has our client behind a real sshd when
-//! not all goes well; `wanted` compares what is wanted, and where; `faults` has disks that are full,
+//! not all goes well; `special` lets git-annex read what we store on special remotes, and the other way
+//! round; `wanted` compares what is wanted, and where; `faults` has disks that are full,
 //! gone or silent; `harness` is what all stand on.
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +20,7 @@ mod harness;
 mod places;
 mod raw;
 mod remotes;
+mod special;
 mod ssh;
 mod versions;
 mod wanted;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use futures_util::future::join_all;
 use gannet_core::{Annex, Credentials, Span, Verdict};
-use gannet_testkit::{MemoryNotes, Sample, ScratchDir};
+use gannet_testkit::{EXTERNAL_PROGRAM, MemoryNotes, Sample, ScratchDir};
 
 use super::*;
 use crate::remote::special::tests::{Setting, special_keeps_its_promise};
@@ -241,7 +241,7 @@ impl Sham {
         let sham = Self { dir, notes: Arc::default(), patience };
         fs::create_dir(sham.path("objects")).unwrap();
         let program = sham.path("git-annex-remote-sham");
-        fs::write(&program, PROGRAM).unwrap();
+        fs::write(&program, EXTERNAL_PROGRAM).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         sham
     }
@@ -306,4 +306,3 @@ async fn comes_to_be(path: &Path) {
 
 const PROGRAMS_MAX: usize = 3;
 const HELLO: &str = "SHA256E-s6--5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
-const PROGRAM: &str = include_str!("sham.sh");

@@ -48,6 +48,7 @@ while hear; do
         rm -f "$(named "$key")"
         done_or_not $? REMOVE "$key"
         ;;
+    INITREMOTE) say INITREMOTE-SUCCESS ;;
     *) say UNSUPPORTED-REQUEST ;;
     esac
 done

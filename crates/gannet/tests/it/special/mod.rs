@@ -1,0 +1,166 @@
+//! Special remotes that Gannet and git-annex both use: what one stores the other reads.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroU64;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gannet_core::{
+    Annex, Asker, AssociatedFile, Clock, Content, Key, Mode, Notes, Span, Uuid, Verdict,
+};
+use gannet_net::remote::directory::Directory;
+use gannet_net::remote::external::{External, ExternalOptions, Patience};
+use gannet_net::remote::line::Program;
+use gannet_net::remote::special::{Special, SpecialOptions, Spool, SpoolOptions, Store, Whole};
+use gannet_testkit::{EXTERNAL_PROGRAM, MemoryNotes, Sample, TestClock};
+
+use crate::harness::{CLIENT, Repo, World};
+
+#[tokio::test]
+async fn directories_are_shared_with_git_annex() {
+    for chunk in [None, Some(4000)] {
+        let scene = Scene::new("type=directory", chunk);
+        let special = scene.special(|_| Arc::new(Directory::new(&scene.objects())));
+        scene.exchange(&special).await;
+    }
+}
+
+#[tokio::test]
+async fn external_programs_are_shared_with_git_annex() {
+    for chunk in [None, Some(4000)] {
+        let scene = Scene::new("type=external externaltype=sham", chunk);
+        let special = scene
+            .special(|spool| Arc::new(Whole::new(External::new(scene.external()), spool.clone())));
+        scene.exchange(&special).await;
+    }
+}
+
+/// A repository with a special remote that is called `there`.
+struct Scene {
+    world: World,
+    repo: Repo,
+    chunk: Option<u64>,
+    notes: Arc<MemoryNotes>,
+    clock: Arc<TestClock>,
+}
+
+impl Scene {
+    fn new(kind: &str, chunk: Option<u64>) -> Self {
+        let world = World::new();
+        let program = world.join("bin/git-annex-remote-sham");
+        fs::write(&program, EXTERNAL_PROGRAM).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let repo = Repo::create(&world, "client", CLIENT, false);
+        let scene = Self { world, repo, chunk, notes: Arc::default(), clock: TestClock::new() };
+        fs::create_dir(scene.objects()).unwrap();
+        let directory = format!("directory={}", scene.objects().display());
+        let chunk = chunk.map(|bytes| format!("chunk={bytes}B"));
+        let mut args = vec!["initremote", "there", "encryption=none", &directory];
+        args.extend(kind.split(' '));
+        args.extend(chunk.as_deref());
+        scene.annex(&args);
+        scene
+    }
+
+    /// The same remote as we see it.
+    fn special(&self, store: impl FnOnce(&Spool) -> Arc<dyn Store>) -> Special {
+        let spool =
+            SpoolOptions { dir: self.world.join("spool"), reserve_bytes: 0, bytes_max: 1 << 30 };
+        let spool = Spool::open(spool, &*self.clock).unwrap();
+        let options = SpecialOptions {
+            uuid: self.uuid(),
+            chunk: self.chunk.and_then(NonZeroU64::new),
+            readonly: false,
+            spool: spool.clone(),
+            notes: Arc::clone(&self.notes) as Arc<dyn Notes>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        };
+        Special::new(store(&spool), options)
+    }
+
+    fn external(&self) -> ExternalOptions {
+        let objects = self.objects().into_os_string().into_encoded_bytes();
+        ExternalOptions {
+            program: Program {
+                name: "there".to_owned(),
+                program: self.world.join("bin/git-annex-remote-sham").into(),
+                arguments: Vec::new(),
+                environment: Vec::new(),
+                attended: false,
+            },
+            uuid: self.uuid(),
+            name: b"there".to_vec(),
+            config: BTreeMap::from([(b"directory".to_vec(), objects)]),
+            git_dir: self.repo.git_dir().to_owned(),
+            notes: Arc::clone(&self.notes) as Arc<dyn Notes>,
+            programs_max: 2,
+            patience: Patience::default(),
+        }
+    }
+
+    /// Lets each side store what the other reads, and removes.
+    async fn exchange(&self, special: &Special) {
+        let asker = Asker::with_mode(Mode::FULL);
+        let nameless = AssociatedFile::default();
+        for (seed, len) in [(1, 0), (2, 7), (3, 4000), (4, 10_001)] {
+            let bytes = Sample::secure(seed, len).bytes;
+            let name = format!("file{seed}");
+            let path = self.repo.path().join(&name);
+            fs::write(&path, &bytes).unwrap();
+            self.annex(&["add", "--quiet", &name]);
+            let key = self.annex(&["lookupkey", &name]);
+            let key = Key::parse(key.trim().as_bytes()).unwrap();
+            let present = async || special.check_present(&asker, &key).await.unwrap();
+
+            // Ours is found, and found good, and read.
+            assert!(!present().await);
+            special.put(&asker, &key, &nameless, Content::whole(bytes.clone())).await.unwrap();
+            self.annex(&["fsck", "--quiet", "--from", "there", &name]);
+            self.annex(&["drop", "--quiet", &name]);
+            assert!(fs::read(&path).is_err(), "it is only there now");
+            self.annex(&["get", "--quiet", "--from", "there", &name]);
+            assert!(fs::read(&path).unwrap() == bytes, "git-annex reads something else");
+
+            // It removes what we stored, and stores what we read.
+            self.annex(&["drop", "--quiet", "--from", "there", &name]);
+            assert!(!present().await);
+            self.annex(&["copy", "--quiet", "--to", "there", &name]);
+            assert!(present().await);
+            for from in [0, 5] {
+                let content =
+                    special.get(&asker, &key, &nameless, Span::starting_at(from)).await.unwrap();
+                let mut read = Vec::new();
+                let verdict = content.pour(|piece: Bytes| {
+                    read.extend_from_slice(&piece);
+                    Ok(())
+                });
+                assert_eq!(verdict.await.unwrap(), Verdict::Valid);
+                let from = usize::try_from(from).unwrap().min(len);
+                assert!(read == bytes[from..], "we read something else");
+            }
+
+            // We remove what it stored.
+            assert!(special.remove(&asker, &key).await.unwrap().removed);
+            let key = key.to_string();
+            let absent =
+                self.world.try_annex(self.repo.path(), &["checkpresentkey", &key, "there"]);
+            assert_eq!(absent.code, Some(1), "{absent:?}");
+        }
+    }
+
+    fn uuid(&self) -> Uuid {
+        let uuid = self.world.git(self.repo.path(), &["config", "remote.there.annex-uuid"]);
+        Uuid::parse(uuid.trim().as_bytes()).unwrap()
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.world.join("objects")
+    }
+
+    fn annex(&self, args: &[&str]) -> String {
+        self.world.annex(self.repo.path(), args)
+    }
+}
