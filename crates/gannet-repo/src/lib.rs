@@ -46,7 +46,9 @@ pub use files::ScratchFile;
 pub use init::{InitOptions, create};
 pub use look::Look;
 pub use repo::Repo;
-pub use settings::{Identity, OpenError, identify, peek, read_size};
+pub use settings::{
+    Glimpse, Identity, Location, OpenError, Remote, Remotes, identify, peek, read_size,
+};
 #[cfg(feature = "crash-points")]
 pub use step::{CRASH_POINTS, faults};
 pub use watching::References;

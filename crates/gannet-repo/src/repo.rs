@@ -24,7 +24,7 @@ use crate::reading;
 use crate::receiving::Receiving;
 use crate::recovery;
 use crate::scribe::Scribe;
-use crate::settings::OpenError;
+use crate::settings::{OpenError, Remotes};
 use crate::site::{Current, Site};
 use crate::watching::References;
 use crate::work_tree;
@@ -96,6 +96,15 @@ impl Repo {
     /// When it cannot be committed; it stays in the journal then, and is not lost.
     pub async fn flush(&self) -> Result<()> {
         self.inner.scribe.flush().await
+    }
+
+    /// The other repositories that its configuration names, as it is now. Cheap while nothing
+    /// changed.
+    ///
+    /// # Errors
+    /// When the repository cannot be used any more.
+    pub async fn remotes(&self) -> Result<Arc<Remotes>> {
+        self.with_site(|_, site| Ok(Arc::clone(&site.settings().remotes))).await
     }
 
     /// Begins to watch its references. To be called in the runtime.

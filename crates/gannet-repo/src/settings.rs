@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gannet_core::Uuid;
 use gannet_core::place::Levels;
@@ -12,6 +13,7 @@ mod change;
 mod config;
 mod open_error;
 mod place;
+mod remotes;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ mod values;
 pub(crate) use change::{remove_abandoned_lock, set_values};
 pub use open_error::OpenError;
 pub(crate) use place::Place;
+pub use remotes::{Location, Remote, Remotes};
 use signature::Signature;
 
 use crate::process::{Hook, Program};
@@ -80,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) always_compact: bool,
     /// `annex.commitmessage`.
     pub(crate) commit_message: Option<String>,
+    /// The other repositories that it knows.
+    pub(crate) remotes: Arc<Remotes>,
     commands: Commands,
     signature: Signature,
 }
@@ -207,6 +212,7 @@ impl Settings {
             always_commit: config.bool("annex.alwayscommit", true),
             always_compact: config.bool("annex.alwayscompact", true),
             commit_message: config.text("annex.commitmessage").filter(|text| !text.is_empty()),
+            remotes: Arc::new(config.remotes(&place.top)),
             commands: Commands {
                 freeze_content: config.command("annex.freezecontent-command"),
                 thaw_content: config.command("annex.thawcontent-command"),
@@ -237,6 +243,15 @@ impl fmt::Display for Version {
     }
 }
 
+/// What can be seen of a repository without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    /// `annex.uuid`.
+    pub uuid: Uuid,
+    /// Whether it may be a gateway; opening it will tell.
+    pub may_be_gateway: bool,
+}
+
 /// Reads the uuid of the repository at `path` from its own configuration files alone, quickly and
 /// without keeping anything open. `None`: it is no git repository, or has no uuid.
 ///
@@ -244,13 +259,16 @@ impl fmt::Display for Version {
 ///
 /// # Errors
 /// When there is a repository whose configuration cannot be read.
-pub fn peek(path: &Path) -> Result<Option<Uuid>, OpenError> {
+pub fn peek(path: &Path) -> Result<Option<Glimpse>, OpenError> {
     let place = match Place::locate(path) {
         Ok(place) => place,
         Err(OpenError::NotGit { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    Config::own_files(&place)?.uuid(&place)
+    let config = Config::own_files(&place)?;
+    let may_be_gateway = || config.includes() || config.remotes(&place.top).has_gates();
+    let glimpse = |uuid| Glimpse { uuid, may_be_gateway: may_be_gateway() };
+    Ok(config.uuid(&place)?.map(glimpse))
 }
 
 /// What a git repository says of itself, before anybody works with it.

@@ -23,7 +23,7 @@ fn a_bare_repository_is_as_git_and_git_annex_make_it() {
     let cache = fs::read_to_string(settings.annex.join("sentinal.cache")).unwrap();
     assert_eq!(cache, InodeCache::of(&sentinal).to_string());
     assert_eq!(Trust::in_inodes_of(&settings), Trust::Inodes);
-    assert_eq!(peek(&scratch.path).unwrap(), Some(settings.uuid));
+    assert_eq!(peek(&scratch.path).unwrap().unwrap().uuid, settings.uuid);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{OpenError, Place, Reflog, Version, values};
 
 /// A configuration, with everything in it that was included.
 pub(crate) struct Config {
-    file: File,
+    pub(super) file: File,
     pub(crate) work_tree: Option<PathBuf>,
 }
 
@@ -148,7 +148,7 @@ impl Config {
             .map(|value| OsString::from_vec(value.into()))
     }
 
-    fn bytes(&self, key: &str) -> Option<BString> {
+    pub(super) fn bytes(&self, key: &str) -> Option<BString> {
         self.file.string_implicit(key).map(Option::unwrap_or_default)
     }
 

@@ -111,7 +111,7 @@ fn linked_worktrees_and_separate_git_directories_share_one_annex() {
         let settings = Settings::read(&linked).unwrap();
         assert_eq!(settings.annex, annex);
         assert!(!settings.bare);
-        assert_eq!(peek(&linked).unwrap(), Some(settings.uuid));
+        assert_eq!(peek(&linked).unwrap().unwrap().uuid, settings.uuid);
         // git-annex replaces the file by a symlink.
         let own = settings.place.git_dir;
         assert!(own.ends_with("worktrees/linked"));
