@@ -18,8 +18,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::access::Access;
 use crate::yard::{Opened, Signature, Yard};
+use behind::Behind;
 use survey::{Found, Seen, Survey};
 
+mod behind;
 mod scouts;
 mod survey;
 mod walk;
@@ -48,7 +50,7 @@ impl House {
         let rooms = Rooms {
             yard,
             survey: Mutex::new(Survey::new(grounds)),
-            index: Mutex::new(Index { by_uuid: HashMap::new(), looking: Looking::Never }),
+            index: Mutex::default(),
             progress: watch::Sender::new(()),
         };
         Self { rooms: Arc::new(rooms), access: Arc::new(access) }
@@ -66,7 +68,7 @@ impl House {
     /// # Errors
     /// When its repository is broken.
     pub(crate) async fn open(&self, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>> {
-        Ok(self.rooms.open(uuid).await?.map(|opened| opened.annex))
+        self.rooms.open(uuid).await
     }
 
     /// Closes, again and again, what nobody uses any more. Never returns.
@@ -110,13 +112,17 @@ struct Rooms {
 }
 
 /// Never held across an await.
+#[derive(Default)]
 struct Index {
     by_uuid: HashMap<Uuid, Room>,
+    /// What is behind gateways.
+    behind: Behind,
     looking: Looking,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Looking {
+    #[default]
     Never,
     Now,
     /// Not again before this time.
@@ -136,33 +142,46 @@ struct Room {
 }
 
 impl Rooms {
-    async fn open(self: &Arc<Self>, uuid: &Uuid) -> Result<Option<Opened>> {
-        loop {
-            let Some(room) = self.find(uuid).await else { return Ok(None) };
-            if !self.is_still_there(uuid, &room).await? {
-                self.forget(uuid, &room.path);
-                continue;
+    async fn open(self: &Arc<Self>, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>> {
+        while let Some((host, room)) = self.find(uuid).await {
+            let Some(opened) = self.open_room(&host, &room).await? else { continue };
+            if host == *uuid {
+                return Ok(Some(opened.annex));
             }
+            if let Some(annex) = opened.repository.behind(uuid).await? {
+                return Ok(Some(annex));
+            }
+            self.index().behind.forget(uuid, &host);
+        }
+        Ok(None)
+    }
+
+    /// Opens the repository, if it is still there.
+    async fn open_room(&self, uuid: &Uuid, room: &Room) -> Result<Option<Opened>> {
+        if self.is_still_there(uuid, room).await? {
             let yard = Arc::clone(&self.yard);
             let open = || room.at_the_disk(move |path| yard.open(path));
             let opened = room.opened.get_or_try_init(open).await?;
             if opened.annex.uuid() == uuid {
                 return Ok(Some(opened.clone()));
             }
-            self.forget(uuid, &room.path); // it changed between two glances
+            // It changed between two glances.
         }
+        self.forget(uuid, &room.path);
+        Ok(None)
     }
 
-    /// Finds the repository in the index, and looks around if it is not there.
-    async fn find(self: &Arc<Self>, uuid: &Uuid) -> Option<Room> {
+    /// Finds the repository in the index, or the gateway behind which it is, with its uuid, and
+    /// looks around if neither is there.
+    async fn find(self: &Arc<Self>, uuid: &Uuid) -> Option<(Uuid, Room)> {
         let mut progress = self.progress.subscribe();
         let mut looked = false;
         loop {
             {
                 let mut index = self.index();
-                if let Some(room) = index.by_uuid.get_mut(uuid) {
+                if let Some((host, room)) = index.host_of(uuid) {
                     room.last_used = Instant::now();
-                    return Some(room.clone());
+                    return Some((host, room.clone()));
                 }
                 let looking = matches!(index.looking, Looking::Now);
                 if !looking && (looked || !self.look_around(&mut index)) {
@@ -194,7 +213,7 @@ impl Rooms {
         let signature = match room.at_the_disk(look).await? {
             (None, _) => return Ok(false),
             (_, None) => return Ok(true),
-            (signature, Some(peeked)) if peeked.as_ref() == Some(uuid) => signature,
+            (signature, Some(Some(peeked))) if peeked.uuid == *uuid => signature,
             _ => return Ok(false),
         };
         if let Some(known) = self.index().by_uuid.get_mut(uuid)
@@ -227,13 +246,16 @@ impl Rooms {
             let began = Instant::now();
             let worker = Arc::clone(&rooms);
             let done = blocking(move || Ok(worker.survey())).await;
+            match done {
+                Ok(seen) => {
+                    rooms.index().by_uuid.retain(|uuid, room| seen.keeps(uuid, &room.path));
+                    rooms.look_behind(&seen.gateways).await;
+                }
+                Err(error) => tracing::warn!("cannot look around: {}", error.chain()),
+            }
             let took = began.elapsed();
             {
                 let mut index = rooms.index();
-                match done {
-                    Ok(seen) => index.by_uuid.retain(|uuid, room| seen.keeps(uuid, &room.path)),
-                    Err(error) => tracing::warn!("cannot look around: {}", error.chain()),
-                }
                 index.looking = Looking::RestingUntil(Instant::now() + rest(took));
                 let repositories = index.by_uuid.len();
                 tracing::debug!(repositories, ?took, "looked for repositories");
@@ -247,6 +269,24 @@ impl Rooms {
     fn survey(&self) -> Seen {
         let mut survey = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
         survey.look(&self.yard, |found| self.learn(found))
+    }
+
+    /// Finds out what is behind these repositories, which have to be opened for that.
+    async fn look_behind(&self, gateways: &[Uuid]) {
+        let look = async |gateway: &Uuid| {
+            let room = self.index().by_uuid.get(gateway).cloned();
+            let served = async {
+                let Some(room) = room else { return Ok(Vec::new()) };
+                match self.open_room(gateway, &room).await? {
+                    Some(opened) => opened.repository.served().await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            let silent = Error::Overloaded { what: "requests for this repository" };
+            timeout(LOOK_WAIT_MAX, served).await.unwrap_or(Err(silent))
+        };
+        let seen = join_all(gateways.iter().map(look)).await;
+        self.index().behind.learn(gateways.iter().cloned().zip(seen));
     }
 
     fn learn(&self, Found { uuid, path, signature }: Found) {
@@ -284,7 +324,9 @@ impl Rooms {
             // Somebody may have come while it was flushed.
             if let Some(room) = index.by_uuid.get_mut(&uuid)
                 && room.is_idle()
-                && room.opened.get().is_some_and(|open| Arc::strong_count(&open.annex) == 1)
+                && room.opened.get().is_some_and(|open| {
+                    Arc::strong_count(&open.annex) == 1 && !open.repository.is_in_use()
+                })
             {
                 tracing::debug!(%uuid, "closing the idle repository");
                 room.opened = Arc::default();
@@ -294,6 +336,17 @@ impl Rooms {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    /// The repository that has this uuid, else the gateway behind which it is.
+    fn host_of(&mut self, uuid: &Uuid) -> Option<(Uuid, &mut Room)> {
+        let host = match self.by_uuid.contains_key(uuid) {
+            true => uuid.clone(),
+            false => self.behind.gateway_of(uuid)?.clone(),
+        };
+        self.by_uuid.get_mut(&host).map(|room| (host, room))
     }
 }
 

@@ -1,4 +1,5 @@
 //! What the program is put together from, as far as it is of use by itself.
 
 pub mod clock;
+pub mod gateway;
 pub mod remotes;

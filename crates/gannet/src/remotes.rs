@@ -16,7 +16,7 @@ use gannet_repo::Repo;
 use crate::clock::SystemClock;
 
 /// Where a repository is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// On a disk of this machine.
     Path(PathBuf),
@@ -110,7 +110,7 @@ impl Reach {
     /// When there is no repository on the disk, or another one, or it cannot be opened.
     pub async fn open(&self, address: &Address, uuid: &Uuid) -> Result<Arc<dyn Annex>> {
         Ok(match address {
-            Address::Path(path) => open_here(path.clone(), uuid).await?,
+            Address::Path(path) => open_here(path.clone(), uuid).await?.0,
             Address::Ssh(url) => self.line(uuid, ssh::program(url, &self.ssh, &self.client, uuid)),
             Address::Socket(path) => self.line(uuid, Socket(path.clone())),
             Address::Command(words) => {
@@ -136,13 +136,13 @@ impl Reach {
 }
 
 /// Opens a repository on this disk. Whoever asks it does what his mode allows.
-async fn open_here(path: PathBuf, uuid: &Uuid) -> Result<Arc<dyn Annex>> {
+pub(crate) async fn open_here(path: PathBuf, uuid: &Uuid) -> Result<(Arc<dyn Annex>, Repo)> {
     let place = path.display().to_string();
     let opening = tokio::task::spawn_blocking(move || Repo::open(&path, Arc::new(SystemClock)));
     let opened = opening.await.map_err(|error| Error::Internal(error.to_string()))?;
     let fault = |why: String| Error::Remote { place, why };
     match opened {
-        Ok(repo) if repo.uuid() == uuid => Ok(Arc::new(Guarded::new(repo))),
+        Ok(repo) if repo.uuid() == uuid => Ok((Arc::new(Guarded::new(repo.clone())), repo)),
         Ok(repo) => Err(fault(format!("it is the repository {}, not {uuid}", repo.uuid()))),
         Err(error) => Err(fault(error.to_string())),
     }

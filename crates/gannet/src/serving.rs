@@ -251,7 +251,7 @@ async fn uuids(named: &[PathBuf]) -> Result<Vec<Uuid>, Failure> {
     for path in named {
         let path = path.clone();
         let look = move || match Disk.peek(&path)? {
-            Some(uuid) => Ok(Ok(uuid)),
+            Some(glimpse) => Ok(Ok(glimpse.uuid)),
             None => Ok(Disk.open(&path).map(|opened| opened.annex.uuid().clone())),
         };
         let uuid = blocking(look)

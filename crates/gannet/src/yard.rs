@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gannet::gateway::Gateway;
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Clock, Error, Result, Uuid};
-use gannet_repo::{OpenError, Repo};
+use gannet_repo::{Glimpse, OpenError, Repo};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, makedev, openat2, statx};
 use rustix::io::Errno;
 
@@ -17,12 +18,12 @@ use crate::clock::SystemClock;
 
 /// What can be found at a path. Methods may block, as long as the disk takes.
 pub(crate) trait Yard: Send + Sync + 'static {
-    /// The uuid of the repository at `path`, without opening it; `None` if git-annex does not
-    /// use it.
+    /// What can be seen of the repository at `path` without opening it; `None` if git-annex does
+    /// not use it.
     ///
     /// # Errors
     /// When it is broken.
-    fn peek(&self, path: &Path) -> Result<Option<Uuid>>;
+    fn peek(&self, path: &Path) -> Result<Option<Glimpse>>;
 
     /// What changes whenever the configuration of the repository is written, or another one
     /// takes its place; `None` if there is none.
@@ -47,18 +48,34 @@ pub(crate) trait Yard: Send + Sync + 'static {
 pub(crate) struct Opened {
     /// What to give to whoever asks: it refuses what they may not do.
     pub(crate) annex: Arc<dyn Annex>,
-    /// What lies behind it.
-    pub(crate) repository: Arc<dyn Flush>,
+    /// What else there is of it.
+    pub(crate) repository: Arc<dyn Estate>,
 }
 
-/// Has notes that are not committed yet.
+/// A repository that is open, apart from its own content.
 #[async_trait]
-pub(crate) trait Flush: Send + Sync + 'static {
-    /// Commits them now.
+pub(crate) trait Estate: Send + Sync + 'static {
+    /// Commits now what was noted down.
     ///
     /// # Errors
     /// When that failed; the notes are still there.
     async fn flush(&self) -> Result<()>;
+
+    /// The uuids behind it: those of remotes and clusters that it lets others reach.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    async fn served(&self) -> Result<Vec<Uuid>>;
+
+    /// The place behind it that has this uuid; it refuses what its asker may not do. `None`: there
+    /// is none, or it must not be reached.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    async fn behind(&self, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>>;
+
+    /// Whether somebody has a place that is behind it.
+    fn is_in_use(&self) -> bool;
 }
 
 /// Identity, size and times of a file.
@@ -117,7 +134,7 @@ const CONFIGURATION: [&str; 3] = [".git/config", ".git", "config"];
 pub(crate) struct Disk;
 
 impl Yard for Disk {
-    fn peek(&self, path: &Path) -> Result<Option<Uuid>> {
+    fn peek(&self, path: &Path) -> Result<Option<Glimpse>> {
         gannet_repo::peek(path).map_err(broken)
     }
 
@@ -144,14 +161,26 @@ impl Yard for Disk {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let repository = Repo::open(path, clock).map_err(broken)?;
         let annex = Arc::new(Guarded::new(repository.clone()));
-        Ok(Opened { annex, repository: Arc::new(repository) })
+        Ok(Opened { annex, repository: Arc::new(Gateway::new(repository)) })
     }
 }
 
 #[async_trait]
-impl Flush for Repo {
+impl Estate for Gateway {
     async fn flush(&self) -> Result<()> {
         Self::flush(self).await
+    }
+
+    async fn served(&self) -> Result<Vec<Uuid>> {
+        Self::served(self).await
+    }
+
+    async fn behind(&self, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>> {
+        Self::behind(self, uuid).await
+    }
+
+    fn is_in_use(&self) -> bool {
+        Self::is_in_use(self)
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gannet_core::{Error, Uuid};
+use gannet_repo::Glimpse;
 
 use super::Grounds;
 use super::scouts::Scouts;
@@ -31,6 +32,8 @@ pub(super) struct Found {
 #[derive(Default)]
 pub(super) struct Seen {
     by_uuid: HashMap<Uuid, Arc<Path>>,
+    /// Those that may be gateways, in the order in which they come first.
+    pub(super) gateways: Vec<Uuid>,
     /// Repositories and directories that could not be read this time.
     unread: HashSet<PathBuf>,
 }
@@ -77,20 +80,25 @@ impl Survey {
                 Ok((None, _)) => {
                     tracing::debug!(path = %path.display(), "not a git-annex repository")
                 }
-                Ok((Some(uuid), signature)) => match seen.by_uuid.entry(uuid.clone()) {
-                    Entry::Vacant(vacant) => {
-                        let path: Arc<Path> = path.into();
-                        vacant.insert(Arc::clone(&path));
-                        tell(Found { uuid, path, signature });
-                    }
-                    Entry::Occupied(first) if **first.get() == *path => {}
-                    Entry::Occupied(first) => {
-                        let (path, first) = (path.display(), first.get().display());
-                        complaints.insert(format!(
+                Ok((Some(Glimpse { uuid, may_be_gateway }), signature)) => {
+                    match seen.by_uuid.entry(uuid.clone()) {
+                        Entry::Vacant(vacant) => {
+                            let path: Arc<Path> = path.into();
+                            vacant.insert(Arc::clone(&path));
+                            if may_be_gateway {
+                                seen.gateways.push(uuid.clone());
+                            }
+                            tell(Found { uuid, path, signature });
+                        }
+                        Entry::Occupied(first) if **first.get() == *path => {}
+                        Entry::Occupied(first) => {
+                            let (path, first) = (path.display(), first.get().display());
+                            complaints.insert(format!(
                             "`{path}` has the uuid of `{first}`, {uuid}: serving only the latter"
                         ));
+                        }
                     }
-                },
+                }
                 Err(error) => {
                     seen.unread.insert(path.to_owned());
                     complaints.insert(format!(

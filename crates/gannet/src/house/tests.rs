@@ -10,7 +10,8 @@ use tokio::time::advance;
 
 use super::*;
 use crate::access::Policy;
-use crate::yard::Flush;
+use crate::yard::Estate;
+use gannet_repo::Glimpse;
 
 /// A place that has nothing but its uuid.
 struct Hut(Uuid);
@@ -59,7 +60,8 @@ impl Annex for Hut {
     }
 }
 
-/// Repositories whose file `config` is their uuid, or `broken`, or `none`; and what was done.
+/// Repositories whose file `config` is their uuid, or `broken`, or `none`; behind those whose
+/// `config` says more are the uuids in `behind`. And what was done.
 #[derive(Default)]
 struct Village {
     opened: AtomicUsize,
@@ -68,25 +70,55 @@ struct Village {
     locked_up: AtomicBool,
 }
 
-struct Flushes(Arc<AtomicUsize>);
+struct Manor {
+    flushed: Arc<AtomicUsize>,
+    /// A file that lists what is behind it.
+    behind: PathBuf,
+    /// All that were handed out.
+    given: Mutex<Vec<Arc<dyn Annex>>>,
+}
 
 #[async_trait]
-impl Flush for Flushes {
+impl Estate for Manor {
     async fn flush(&self) -> Result<()> {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.flushed.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    async fn served(&self) -> Result<Vec<Uuid>> {
+        let text = fs::read_to_string(&self.behind).unwrap_or_default();
+        if text == "secret" {
+            return nothing();
+        }
+        Ok(text.split(' ').filter_map(|uuid| Uuid::parse(uuid.as_bytes()).ok()).collect())
+    }
+
+    async fn behind(&self, uuid: &Uuid) -> Result<Option<Arc<dyn Annex>>> {
+        Ok(self.served().await?.contains(uuid).then(|| {
+            let annex: Arc<dyn Annex> = Arc::new(Hut(uuid.clone()));
+            self.given.lock().unwrap().push(Arc::clone(&annex));
+            annex
+        }))
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.given.lock().unwrap().iter().any(|annex| Arc::strong_count(annex) > 1)
     }
 }
 
 impl Yard for Village {
-    fn peek(&self, path: &Path) -> Result<Option<Uuid>> {
+    fn peek(&self, path: &Path) -> Result<Option<Glimpse>> {
         self.peeked.fetch_add(1, Ordering::SeqCst);
         let config = path.join("config");
         let text = fs::read_to_string(&config).map_err(|e| Error::disk("read", &config, e))?;
         match text.as_str() {
             "broken" => Err(Error::Unsupported("broken".to_owned())),
             "none" => Ok(None),
-            uuid => Ok(Uuid::parse(uuid.as_bytes()).ok()),
+            text => {
+                let (uuid, more) = text.split_once(' ').unwrap_or((text, ""));
+                let glimpse = |uuid| Glimpse { uuid, may_be_gateway: !more.is_empty() };
+                Ok(Uuid::parse(uuid.as_bytes()).ok().map(glimpse))
+            }
         }
     }
 
@@ -103,9 +135,10 @@ impl Yard for Village {
             return Err(Error::Unsupported("locked up".to_owned()));
         }
         self.opened.fetch_add(1, Ordering::SeqCst);
-        let uuid = self.peek(path)?.ok_or(Error::Unsupported("empty".to_owned()))?;
+        let glimpse = self.peek(path)?.ok_or(Error::Unsupported("empty".to_owned()))?;
         let flushed = Arc::clone(&self.flushed);
-        Ok(Opened { annex: Arc::new(Hut(uuid)), repository: Arc::new(Flushes(flushed)) })
+        let manor = Manor { flushed, behind: path.join("behind"), given: Mutex::default() };
+        Ok(Opened { annex: Arc::new(Hut(glimpse.uuid)), repository: Arc::new(manor) })
     }
 }
 
@@ -321,4 +354,74 @@ async fn flushing_reaches_every_open_repository() {
     assert!(scene.serves("u1").await && scene.serves("u3").await);
     scene.house.flush().await;
     assert_eq!(scene.village.flushed.load(Ordering::SeqCst), 2);
+}
+
+/// Has a gateway serve these, and nothing else.
+fn put_behind(scene: &Scene, path: &str, uuids: &str) {
+    fs::write(scene.root.path().join(path).join("behind"), uuids).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_behind_gateways_is_served_as_long_as_they_let_it() {
+    let scene = Scene::with(&[("gw", "g1 gateway"), ("plain", "p1")]);
+    put_behind(&scene, "gw", "n1 n2");
+    put_behind(&scene, "plain", "n3");
+    assert!(scene.serves("n1").await && scene.serves("n2").await && scene.serves("g1").await);
+    assert!(!scene.serves("n3").await, "it is no gateway");
+    put_behind(&scene, "gw", "n2 n4");
+    assert!(!scene.serves("n1").await, "it is noticed at once that one is gone");
+    scene.a_while().await;
+    assert!(scene.serves("n4").await && scene.serves("n2").await);
+    fs::remove_dir_all(scene.root.path().join("gw")).unwrap();
+    assert!(!scene.serves("n2").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_uuid_here_and_behind_a_gateway_the_one_here_is_served() {
+    let scene = Scene::with(&[("a", "g1 gateway"), ("b", "n1")]);
+    put_behind(&scene, "a", "n1");
+    assert!(scene.serves("n1").await);
+    assert_eq!(scene.path_of("n1").as_deref(), Some("b"));
+    scene.a_while().await;
+    fs::remove_dir_all(scene.root.path().join("b")).unwrap();
+    assert!(scene.serves("n1").await, "then it is served through the gateway");
+    assert_eq!(scene.path_of("n1"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_gateways_of_one_uuid_the_first_by_path_serves_it() {
+    let scene = Scene::with(&[("b", "g2 gateway"), ("a", "g1 gateway")]);
+    put_behind(&scene, "a", "n1");
+    put_behind(&scene, "b", "n1 n2");
+    assert!(scene.serves("n2").await);
+    let gateway = |uuid: &str| {
+        let index = scene.house.rooms.index();
+        index.behind.gateway_of(&Uuid::parse(uuid.as_bytes()).unwrap()).map(Uuid::to_string)
+    };
+    assert_eq!((gateway("n1"), gateway("n2")), (Some("g1".into()), Some("g2".into())));
+    // One that cannot tell keeps what it has, and is asked again.
+    put_behind(&scene, "a", "secret");
+    scene.a_while().await;
+    assert!(!scene.serves("absent").await);
+    assert_eq!(gateway("n1").as_deref(), Some("g1"));
+    assert!(scene.ask("n1").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_stays_open_while_what_is_behind_it_is_in_use() {
+    let scene = Scene::with(&[("gw", "g1 gateway")]);
+    put_behind(&scene, "gw", "n1");
+    let in_use = scene.house.open(&Uuid::parse(b"n1").unwrap()).await.unwrap();
+    let open = || {
+        let index = scene.house.rooms.index();
+        index.by_uuid.values().any(|room| room.opened.initialized())
+    };
+    scene.a_while().await;
+    advance(IDLE_MAX).await;
+    scene.house.rooms.close_idle().await;
+    assert!(open());
+    drop(in_use);
+    scene.house.rooms.close_idle().await;
+    assert!(!open());
+    assert!(scene.serves("n1").await);
 }

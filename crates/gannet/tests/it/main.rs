@@ -5,8 +5,8 @@
 //! own clients; `ssh` puts `gannet shell` in the place of git-annex-shell; `versions` lets every
 //! version of the line protocol meet every other; `remotes` has our client behind a real sshd when
 //! not all goes well; `special` lets git-annex read what we store on special remotes, and the other way
-//! round; `wanted` compares what is wanted, and where; `faults` has disks that are full,
-//! gone or silent; `harness` is what all stand on.
+//! round; `wanted` compares what is wanted, and where; `gateway` reaches what is behind Gannet;
+//! `faults` has disks that are full, gone or silent; `harness` is what all stand on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +16,7 @@
 
 mod client;
 mod faults;
+mod gateway;
 mod harness;
 mod places;
 mod raw;

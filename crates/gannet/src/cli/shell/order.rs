@@ -46,6 +46,11 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// The word for it.
+    pub(super) fn name(self) -> &'static str {
+        COMMANDS.iter().find(|(_, command)| *command == self).map_or("this", |(name, _)| name)
+    }
+
     fn named(word: &OsStr) -> Option<Self> {
         COMMANDS.iter().find(|(name, _)| word == *name).map(|(_, command)| *command)
     }

@@ -1,12 +1,15 @@
 //! The commands that are about a repository.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use gannet::gateway::Gateway;
 use gannet_core::annex::Guarded;
-use gannet_core::{Annex, Asker, Key};
+use gannet_core::{Annex, Asker, Error, Key, Ledger, Uuid};
+use gannet_net::serve::p2p::NoGit;
 use gannet_repo::{Identity, InitOptions, OpenError, Repo, create, identify};
 use tokio::runtime::{Builder, Runtime};
 
@@ -22,8 +25,9 @@ use crate::clock::SystemClock;
 /// Why it was not done.
 pub(super) fn serve(task: Task, rules: &Rules) -> Outcome {
     let (path, identity) = find(Path::new(&task.dir))?;
-    check_uuid(&task, &identity)?;
+    let other = other_uuid(&task, &identity)?;
     match task.command {
+        _ if other.is_some() => {}
         Verb::ConfigList => return config_list(&task, rules, &path, identity),
         Verb::GcryptSetup => {
             return Err(Refusal::new("gannet does not serve gcrypt repositories"));
@@ -38,8 +42,12 @@ pub(super) fn serve(task: Task, rules: &Rules) -> Outcome {
     let repo = Repo::open(&path, Arc::new(SystemClock)).map_err(|error| unusable(&error))?;
     drop(entered);
     let done = runtime.block_on(async {
-        let done = ask(&task, rules, &repo).await;
-        if let Err(error) = repo.flush().await {
+        let gateway = Gateway::new(repo.clone());
+        let done = match &other {
+            None => ask(&task, rules, &repo).await,
+            Some(uuid) => ask_behind(&task, rules, &repo, &gateway, uuid).await,
+        };
+        if let Err(error) = gateway.flush().await {
             tracing::warn!("not everything is committed yet: {}", error.chain());
         }
         done
@@ -85,6 +93,34 @@ async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
         Verb::RecvKey => rsync::receive(annex.as_ref(), &asker, repo, &task.keys()?).await,
         // Done before the repository was opened.
         Verb::ConfigList | Verb::GcryptSetup => Err(Refusal::new("bad parameters")),
+    }
+}
+
+/// Does it for what is behind the repository, under a uuid that is not its own.
+async fn ask_behind(
+    task: &Task,
+    rules: &Rules,
+    repo: &Repo,
+    gateway: &Gateway,
+    uuid: &Uuid,
+) -> Outcome {
+    let failed = |error: Error| Refusal::new(error.chain());
+    let Some(annex) = gateway.behind(uuid).await.map_err(failed)? else {
+        let book = repo.book().await.map_err(failed)?;
+        return Err(match book.descriptions.get(uuid) {
+            Some(name) => Refusal::new(format!("not configured to proxy for repository {name}")),
+            None => unexpected(uuid.as_str(), Some(repo.uuid())),
+        });
+    };
+    match task.command {
+        Verb::P2pStdio => {
+            let mut asker = Asker::with_mode(rules.mode());
+            asker.client = task.client()?;
+            line::serve(annex, asker, Arc::new(NoGit)).await
+        }
+        // The git repository is that of the gateway in any case.
+        Verb::NotifyChanges => ask(task, rules, repo).await,
+        command => Err(Refusal::new(format!("Cannot proxy {} command.", command.name()))),
     }
 }
 
@@ -143,15 +179,27 @@ fn find(dir: &Path) -> Result<(PathBuf, Identity), Refusal> {
     }
 }
 
-fn check_uuid(task: &Task, found: &Identity) -> Result<(), Refusal> {
-    let Some(wanted) = &task.uuid else { return Ok(()) };
-    let found = match &found.uuid {
-        Some(uuid) if wanted == uuid.as_str() => return Ok(()),
+/// The uuid that is wanted, if the repository has another.
+///
+/// # Errors
+/// When nothing can have it.
+fn other_uuid(task: &Task, found: &Identity) -> Result<Option<Uuid>, Refusal> {
+    let Some(wanted) = &task.uuid else { return Ok(None) };
+    if found.uuid.as_ref().is_some_and(|uuid| wanted == uuid.as_str()) {
+        return Ok(None);
+    }
+    match (&found.uuid, Uuid::parse(wanted.as_bytes())) {
+        (Some(_), Ok(uuid)) => Ok(Some(uuid)),
+        (own, _) => Err(unexpected(&wanted.to_string_lossy(), own.as_ref())),
+    }
+}
+
+fn unexpected(wanted: &str, own: Option<&Uuid>) -> Refusal {
+    let found = match own {
         Some(uuid) => format!("UUID {uuid}"),
         None => "uninitialized repository".to_owned(),
     };
-    let wanted = wanted.to_string_lossy();
-    Err(Refusal::new(format!("expected repository UUID {wanted} but found {found}")))
+    Refusal::new(format!("expected repository UUID {wanted} but found {found}"))
 }
 
 fn unusable(error: &OpenError) -> Refusal {

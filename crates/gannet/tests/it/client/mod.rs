@@ -28,4 +28,4 @@ mod together;
 mod tree;
 mod unlocked;
 
-pub(crate) use scene::objects_in;
+pub(crate) use scene::{clone, objects_in};

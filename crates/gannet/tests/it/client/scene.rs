@@ -170,7 +170,7 @@ pub(super) fn serve(world: &World, repo: &Path, args: &[&str], env: &[(&str, &st
 /// The url of the remote is one of ssh, and in the place of ssh stands a program that runs git's
 /// own commands here and refuses all others: with a plain path the client would take some content
 /// from the disk, behind the back of the server.
-pub(super) fn clone(world: &World, served: &Path, annex_url: &str, uuid: &str) -> PathBuf {
+pub(crate) fn clone(world: &World, served: &Path, annex_url: &str, uuid: &str) -> PathBuf {
     let client = world.fresh("client");
     let ssh = world.join("ssh");
     if !ssh.exists() {

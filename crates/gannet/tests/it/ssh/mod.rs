@@ -14,7 +14,7 @@ mod pushes;
 mod recipes;
 mod rsync;
 pub(crate) mod sshd;
-mod talk;
+pub(crate) mod talk;
 
 /// Whose `git-annex-shell` it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,193 @@
+//! The way to one remote, gone when it is needed first.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use gannet_core::{
+    Annex, Asker, AssociatedFile, Content, Error, Key, Lock, PutOffset, Removal, Result, Span,
+    Stored, Timestamp, Uuid,
+};
+use gannet_net::remote::http::{HttpClient, HttpClientOptions, Known, Patience};
+use gannet_net::remote::line::LineLimits;
+use gannet_net::remote::ssh::SshOptions;
+use gannet_repo::Repo;
+use tokio::sync::OnceCell;
+
+use super::neighbours::Neighbour;
+use crate::remotes::{Address, Reach, open_here};
+
+/// A remote that is opened when it is asked something. An opening that failed is tried again.
+pub(super) struct Link {
+    pub(super) neighbour: Neighbour,
+    uuid: Uuid,
+    ssh_command: Option<OsString>,
+    ways: Arc<Ways>,
+    opened: OnceCell<Opened>,
+}
+
+/// What all links of a gateway share.
+pub(super) struct Ways {
+    /// The gateway.
+    pub(super) client: Uuid,
+    http: OnceLock<HttpClient>,
+}
+
+struct Opened {
+    annex: Arc<dyn Annex>,
+    /// What is on this disk is served by this process, which has to write down what it did.
+    here: Option<Repo>,
+}
+
+impl Ways {
+    pub(super) fn new(client: Uuid) -> Self {
+        Self { client, http: OnceLock::new() }
+    }
+
+    fn http(&self) -> Result<HttpClient> {
+        if let Some(client) = self.http.get() {
+            return Ok(client.clone());
+        }
+        let client = HttpClient::new(HttpClientOptions::default())
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(self.http.get_or_init(|| client).clone())
+    }
+}
+
+impl Link {
+    /// The way to this neighbour, which has that uuid.
+    pub(super) fn new(
+        neighbour: Neighbour,
+        uuid: Uuid,
+        ssh_command: Option<OsString>,
+        ways: Arc<Ways>,
+    ) -> Self {
+        Self { neighbour, uuid, ssh_command, ways, opened: OnceCell::new() }
+    }
+
+    /// Commits what was recorded at the other end, if that is on this disk.
+    pub(super) async fn flush(&self) -> Result<()> {
+        match self.opened.get().and_then(|opened| opened.here.as_ref()) {
+            Some(repo) => repo.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn annex(&self) -> Result<&Arc<dyn Annex>> {
+        self.opened.get_or_try_init(|| self.open()).await.map(|opened| &opened.annex)
+    }
+
+    async fn open(&self) -> Result<Opened> {
+        let address = match &self.neighbour.address {
+            Ok(address) => address,
+            Err(why) => {
+                return Err(Error::Remote { place: self.to_string(), why: why.clone() });
+            }
+        };
+        if let Address::Path(path) = address {
+            let (annex, repo) = open_here(path.clone(), &self.uuid).await?;
+            return Ok(Opened { annex, here: Some(repo) });
+        }
+        let sign_in = match address {
+            Address::Http(url) => Known::from_url(url),
+            _ => Known::default(),
+        };
+        let reach = Reach {
+            client: self.ways.client.clone(),
+            ssh: self.ssh_options(),
+            line: LineLimits::default(),
+            http: self.ways.http()?,
+            sign_in: Arc::new(sign_in),
+            patience: Patience::default(),
+        };
+        Ok(Opened { annex: reach.open(address, &self.uuid).await?, here: None })
+    }
+
+    fn ssh_options(&self) -> SshOptions {
+        let remote = &self.neighbour.remote;
+        let setting = |name: &str| match name.rsplit_once('.') {
+            Some((_, "annex-ssh-options")) => remote.ssh_options.clone(),
+            Some((_, "annex-shell")) => remote.shell.clone(),
+            Some(("core", _)) => self.ssh_command.clone(),
+            _ => None,
+        };
+        SshOptions::of_remote(
+            &remote.name,
+            |name: &str| std::env::var_os(OsStr::new(name)),
+            setting,
+        )
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Annex for Link {
+    fn uuid(&self) -> &Uuid {
+        &self.uuid
+    }
+
+    async fn check_present(&self, asker: &Asker, key: &Key) -> Result<bool> {
+        self.annex().await?.check_present(asker, key).await
+    }
+
+    async fn get(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        file: &AssociatedFile,
+        span: Span,
+    ) -> Result<Content> {
+        self.annex().await?.get(asker, key, file, span).await
+    }
+
+    async fn put_offset(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        file: &AssociatedFile,
+    ) -> Result<PutOffset> {
+        self.annex().await?.put_offset(asker, key, file).await
+    }
+
+    async fn put(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        file: &AssociatedFile,
+        content: Content,
+    ) -> Result<Stored> {
+        self.annex().await?.put(asker, key, file, content).await
+    }
+
+    async fn put_present(&self, asker: &Asker, key: &Key, file: &AssociatedFile) -> Result<Stored> {
+        self.annex().await?.put_present(asker, key, file).await
+    }
+
+    async fn remove(&self, asker: &Asker, key: &Key) -> Result<Removal> {
+        self.annex().await?.remove(asker, key).await
+    }
+
+    async fn remove_before(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        deadline: Timestamp,
+    ) -> Result<Removal> {
+        self.annex().await?.remove_before(asker, key, deadline).await
+    }
+
+    async fn timestamp(&self, asker: &Asker) -> Result<Timestamp> {
+        self.annex().await?.timestamp(asker).await
+    }
+
+    async fn lock(&self, asker: &Asker, key: &Key) -> Result<Option<Lock>> {
+        self.annex().await?.lock(asker, key).await
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the remote {}", self.neighbour.remote.name)
+    }
+}
