@@ -5,6 +5,7 @@ mod cuts;
 pub mod directory;
 pub mod external;
 pub mod http;
+pub mod httpalso;
 pub mod line;
 pub mod special;
 pub mod ssh;

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 ///
 /// Clones share them. When the last clone is dropped they are closed.
 #[derive(Clone, Debug)]
-pub struct HttpClient(pub(super) Client);
+pub struct HttpClient(pub(in crate::remote) Client);
 
 /// How connections are made.
 #[derive(Clone, Debug)]
