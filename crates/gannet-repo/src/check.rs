@@ -10,16 +10,18 @@
 //! wrong is gathered up to [`SUSPECTS_MAX`] before it is looked at again, reported and forgotten. Only
 //! the journal, which is committed all the time, is listed as a whole.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gannet_core::{Clock, Key, Result};
+use gannet_core::{Clock, Error, Key, Result};
 
 use crate::branch::commit_journal;
 use crate::git::{Git, Session};
 use crate::journal::{self, Claim};
+use crate::lockfile::{self, Sharing};
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
 
@@ -106,9 +108,9 @@ pub fn check(
     }
     let git = Git::new(site.settings().place.clone());
     let session = git.session()?;
-    let ground = Ground { current, site, git, session, clock };
-    let progress = Progress::default();
-    let mut patrol = Patrol { ground, options, hear, progress, suspects: Vec::new() };
+    let progress = RefCell::default();
+    let ground = Ground { current, site, git, session, clock, hear: RefCell::new(hear), progress };
+    let mut patrol = Patrol { ground, options, suspects: Vec::new() };
     locations::store_is_there(&patrol.ground)?;
     journal_files::patrol(&mut patrol)?;
     modes::patrol(&mut patrol)?;
@@ -120,16 +122,21 @@ pub fn check(
     if options.scrub && !patrol.stopped() {
         scrub::patrol(&mut patrol)?;
     }
-    Ok(patrol.progress)
+    Ok(patrol.ground.progress.into_inner())
 }
 
+/// What is told of events, and answers whether to go on.
+type Hear<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
 /// The repository that is checked, as it is right now.
-struct Ground {
+struct Ground<'a> {
     current: Current,
     site: Site,
     git: Git,
     session: Session,
     clock: Arc<dyn Clock>,
+    hear: RefCell<&'a mut Hear<'a>>,
+    progress: RefCell<Progress>,
 }
 
 /// Something that can be wrong.
@@ -138,13 +145,13 @@ trait Subject {
     ///
     /// # Errors
     /// When it cannot be read.
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>>;
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>>;
 
     /// Mends what was found, if that is safe.
     ///
     /// # Errors
     /// When it cannot be mended.
-    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending>;
+    fn mend(&self, ground: &Ground<'_>, finding: &Finding) -> Result<Mending>;
 }
 
 /// What became of mending.
@@ -158,10 +165,8 @@ enum Mending {
 
 /// One round through a repository.
 struct Patrol<'a> {
-    ground: Ground,
+    ground: Ground<'a>,
     options: CheckOptions,
-    hear: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    progress: Progress,
     suspects: Vec<Box<dyn Subject>>,
 }
 
@@ -187,20 +192,23 @@ impl Patrol<'_> {
         }
         std::thread::sleep(self.options.grace);
         self.ground.site = self.ground.current.site()?;
-        let mended_before = self.progress.mended;
+        let mended_before = self.ground.progress.borrow().mended;
         for subject in std::mem::take(&mut self.suspects) {
             for mut finding in findings(&*subject, &self.ground) {
                 if self.options.repair {
+                    if !self.ground.wait_for_journal()? {
+                        return Ok(());
+                    }
                     let Some(outcome) = self.mend(&*subject, &finding) else { continue };
                     finding.outcome = outcome;
                 }
-                self.progress.found += 1;
-                self.progress.mended += u64::from(finding.outcome == Outcome::Mended);
-                let heard = (self.hear)(Event::Found(&finding));
-                self.progress.stopped |= heard.is_break();
+                self.ground.report(&finding);
+            }
+            if self.stopped() {
+                break;
             }
         }
-        if self.progress.mended > mended_before {
+        if self.ground.progress.borrow().mended > mended_before && self.ground.wait_for_journal()? {
             let Ground { site, git, clock, .. } = &self.ground;
             commit_journal(site.settings(), git, &**clock)?;
         }
@@ -230,30 +238,57 @@ impl Patrol<'_> {
         }
     }
 
-    fn tell(&mut self) {
-        self.while_telling(|_, read| read(0));
-    }
-
-    /// Does something that tells how many bytes it has read, and whether to go on is the answer.
-    fn while_telling<T>(
-        &mut self,
-        work: impl FnOnce(&Ground, &mut dyn FnMut(usize) -> bool) -> T,
-    ) -> T {
-        let Self { ground, hear, progress, .. } = self;
-        work(ground, &mut |bytes| {
-            progress.bytes += bytes as u64;
-            progress.stopped |= hear(Event::At(*progress)).is_break();
-            !progress.stopped
-        })
+    fn tell(&self) {
+        self.ground.read(0);
     }
 
     /// Whether the listener wants no more.
     fn stopped(&self) -> bool {
-        self.progress.stopped
+        self.ground.progress.borrow().stopped
     }
 }
 
-impl Ground {
+impl Ground<'_> {
+    /// Tells that so many bytes of content were read. Whether to go on.
+    fn read(&self, bytes: usize) -> bool {
+        self.progress.borrow_mut().bytes += bytes as u64;
+        let progress = *self.progress.borrow();
+        let heard = (self.hear.borrow_mut())(Event::At(progress));
+        self.heard(heard)
+    }
+
+    fn report(&self, finding: &Finding) {
+        let mut progress = self.progress.borrow_mut();
+        progress.found += 1;
+        progress.mended += u64::from(finding.outcome == Outcome::Mended);
+        drop(progress);
+        let heard = (self.hear.borrow_mut())(Event::Found(finding));
+        self.heard(heard);
+    }
+
+    fn heard(&self, heard: ControlFlow<()>) -> bool {
+        let mut progress = self.progress.borrow_mut();
+        progress.stopped |= heard.is_break();
+        !progress.stopped
+    }
+
+    /// Waits while others work on the journal or the branch, for who waits for the lock itself cannot
+    /// be stopped. Whether to go on.
+    fn wait_for_journal(&self) -> Result<bool> {
+        let path = self.site.annex().join("journal.lck");
+        loop {
+            if !self.read(0) {
+                return Ok(false);
+            }
+            let held = lockfile::probe(&path, Sharing::Exclusive)
+                .map_err(|error| Error::disk("examine the lock", &path, error))?;
+            if held.is_none() {
+                return Ok(true);
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+
     /// Records in the location log whether the content of `key` is here, if that is news.
     fn record(&self, key: &Key, claim: Claim) -> Result<()> {
         journal::record_own(self.site.settings(), &self.git, &*self.clock, key, claim).map(drop)
@@ -261,7 +296,7 @@ impl Ground {
 }
 
 /// What is wrong with a subject. That it cannot be looked at is wrong, too.
-fn findings(subject: &(impl Subject + ?Sized), ground: &Ground) -> Vec<Finding> {
+fn findings(subject: &(impl Subject + ?Sized), ground: &Ground<'_>) -> Vec<Finding> {
     subject.look(ground).unwrap_or_else(|error| vec![Finding::unreadable(&error)])
 }
 
@@ -269,3 +304,5 @@ fn findings(subject: &(impl Subject + ?Sized), ground: &Ground) -> Vec<Finding> 
 const SUSPECTS_MAX: usize = 1000;
 /// How often something that others are at work on is looked at once more.
 const BUSY_TRIES_MAX: u32 = 3;
+/// How often is looked whether others are done with the journal.
+const NAP: Duration = Duration::from_millis(50);

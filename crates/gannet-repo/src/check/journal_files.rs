@@ -38,7 +38,7 @@ impl Journaled {
 }
 
 impl Subject for Journaled {
-    fn look(&self, _ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, _ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let found = |detail| Ok(vec![Finding::new(Problem::Journal, &self.path, None, detail)]);
         match self.path.symlink_metadata() {
             Ok(metadata) if !metadata.is_file() => return found("not a file"),
@@ -60,7 +60,7 @@ impl Subject for Journaled {
 
     /// What a crash of the machine left empty or overwritten keeps what the branch says from being
     /// read. What is left of it may have been acknowledged, and stays.
-    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         let settings = ground.site.settings();
         let path = self.branch_path().filter(|path| is_location_log(path));
         let Some(key) = path.and_then(|path| key_of_log(settings, &path)) else {

@@ -25,7 +25,7 @@ pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
     // A session of its own: that of the patrol is used meanwhile.
     let session = patrol.ground.git.session()?;
     session.visit(tip, is_location_log, &mut |path, log| {
-        patrol.progress.logs += 1;
+        patrol.ground.progress.borrow_mut().logs += 1;
         patrol.tell();
         let claimed = LocationLog::parse(log).status(site.uuid()) == Some(Status::Present);
         match key_of_log(site.settings(), path).filter(|_| claimed) {
@@ -40,7 +40,7 @@ pub(super) fn patrol(patrol: &mut Patrol<'_>) -> Result<()> {
 ///
 /// # Errors
 /// When it is not.
-pub(super) fn store_is_there(ground: &Ground) -> Result<()> {
+pub(super) fn store_is_there(ground: &Ground<'_>) -> Result<()> {
     let (site, settings) = (&ground.site, ground.site.settings());
     check_store(settings)?;
     let store = site.annex().join("objects");
@@ -74,7 +74,7 @@ struct Logged {
 }
 
 impl Subject for Logged {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let (site, key) = (&ground.site, &self.key);
         let object = site.locate(key)?;
         if object.metadata()?.is_some() {
@@ -86,7 +86,7 @@ impl Subject for Logged {
         Ok((known == Some(Status::Present)).then(finding).into_iter().collect())
     }
 
-    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         ground.record(&self.key, Claim::AsFound).map(|()| Mending::Done)
     }
 }

@@ -56,7 +56,7 @@ impl Shared {
 }
 
 impl Subject for Shared {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let settings = ground.site.settings();
         let Some(mode) = mode(&self.path)?.filter(|_| !settings.crippled) else {
             return Ok(Vec::new());
@@ -69,7 +69,7 @@ impl Subject for Shared {
         Ok(differing(&self.path, mode, should).into_iter().collect())
     }
 
-    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, finding: &Finding) -> Result<Mending> {
         let share = if self.is_dir { share_dir } else { share_file };
         let own = if self.is_dir { 0o700 } else { 0o600 };
         let mended = crate::permissions::add_rights(&self.path, own)
@@ -83,7 +83,7 @@ impl Subject for Shared {
 /// what changes modes lets that pass.
 pub(super) fn mode_as_it_is(
     subject: &impl Subject,
-    ground: &Ground,
+    ground: &Ground<'_>,
     finding: &Finding,
 ) -> Result<Mending> {
     let same = |left: &Finding| left.problem == Problem::Mode && left.path == finding.path;

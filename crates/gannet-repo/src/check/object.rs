@@ -9,7 +9,7 @@ use gannet_core::{AssociatedFile, Error, Key, Result};
 
 use super::finding::{Finding, Problem};
 use super::modes::{differing, mode_as_it_is};
-use super::proof::{Shown, is_right, judge};
+use super::proof::{NOT_READ, Shown, judge};
 use super::walk::{NOBODY_KNOWS, NOT_AN_OBJECT, entries};
 use super::{Ground, Mending, Subject};
 use crate::arriving::{self, is_resumable, move_in_proven, shared_partial};
@@ -19,7 +19,7 @@ use crate::keys_db::KeysDb;
 use crate::locks::{RemovalLock, SharedLock, Unused, being_removed, guards, remove_unused, unused};
 use crate::logs::location::Status;
 use crate::moments::Now;
-use crate::objects::{Object, Vouched, file_name, sync_dir};
+use crate::objects::{Inode, Object, Vouched, file_name, sync_dir};
 use crate::permissions::{freeze_dir, frozen_dir, frozen_object, protect_object, with_thawed_dir};
 use crate::settings::Settings;
 use crate::step::{self, Step};
@@ -45,7 +45,7 @@ pub(super) fn key_of_dir(dir: &Path) -> Option<Key> {
 }
 
 impl Subject for KeyDir {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let (site, settings) = (&ground.site, ground.site.settings());
         let Some(key) = key_of_dir(&self.dir) else {
             let there = self.dir.exists();
@@ -81,7 +81,7 @@ impl Subject for KeyDir {
         Ok(findings)
     }
 
-    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, finding: &Finding) -> Result<Mending> {
         let Some(key) = key_of_dir(&self.dir) else { return Ok(Mending::Left(NOBODY_KNOWS)) };
         let object = Object::in_dir(&self.dir);
         match finding.problem {
@@ -102,7 +102,7 @@ impl Subject for KeyDir {
                 freeze_dir(object.dir(), ground.site.settings())?;
                 mode_as_it_is(self, ground, finding)
             }
-            Problem::WrongSize => set_aside(ground, &key, &object),
+            Problem::WrongSize => set_aside(ground, &key, &object, None),
             Problem::Misplaced => move_into_place(ground, &key, &object),
             Problem::Unrecorded => record_presence(ground, &key),
             _ => Ok(Mending::Left(NOBODY_KNOWS)),
@@ -175,7 +175,12 @@ fn wrong_modes(
 }
 
 /// Takes wrong content out of its place, and records that.
-pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<Mending> {
+pub(super) fn set_aside(
+    ground: &Ground<'_>,
+    key: &Key,
+    object: &Object,
+    wrong: Option<Inode>,
+) -> Result<Mending> {
     let site = &ground.site;
     let Some(lock) = RemovalLock::acquire(site, key, Now::of(&*ground.clock))? else {
         return Ok(Mending::Left("somebody has locked it: try again later"));
@@ -185,10 +190,12 @@ pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<M
             "there is another object of this key: look which of the two is needed",
         ));
     }
-    match judge(ground, key, object, &mut |_| true)? {
-        Shown::Wrong => {}
-        Shown::Right => return Ok(Mending::Done), // somebody replaced it just now
-        Shown::Nothing => return Ok(Mending::Busy("it is being changed: look again later")),
+    let is_wrong = |found: &Metadata| {
+        let same = |wrong: Inode| !wrong.content_changed(&Inode::of(found));
+        key.size().is_some_and(|size| size != found.len()) || wrong.is_some_and(same)
+    };
+    if !object.metadata()?.as_ref().is_some_and(is_wrong) {
+        return Ok(Mending::Busy("it was changed just now: look again later"));
     }
     ground.record(key, Claim::Is(Status::Missing))?;
     aside::set_aside(site, key, lock)?;
@@ -198,7 +205,7 @@ pub(super) fn set_aside(ground: &Ground, key: &Key, object: &Object) -> Result<M
 }
 
 /// Stores what a transfer left, if it is whole and right, where wrong content was set aside.
-fn rescue(ground: &Ground, key: &Key) -> Result<()> {
+fn rescue(ground: &Ground<'_>, key: &Key) -> Result<()> {
     let site = &ground.site;
     let nothing = AssociatedFile::default();
     let now = ground.clock.wall();
@@ -214,7 +221,7 @@ fn rescue(ground: &Ground, key: &Key) -> Result<()> {
     if !is_resumable(key)
         || site.locate(key)?.metadata()?.is_some()
         || !partial.metadata()?.is_some_and(|found| whole(&found))
-        || !is_right(ground, key, &partial)?
+        || judge(ground, key, &partial)? != Shown::Right
     {
         return Ok(());
     }
@@ -225,7 +232,7 @@ fn rescue(ground: &Ground, key: &Key) -> Result<()> {
 }
 
 /// Records content that is here, and shows it in the work tree, as whoever stored it would have.
-fn record_presence(ground: &Ground, key: &Key) -> Result<Mending> {
+fn record_presence(ground: &Ground<'_>, key: &Key) -> Result<Mending> {
     let (site, now) = (&ground.site, Now::of(&*ground.clock));
     let lock = SharedLock::acquire(site, key, &Vouched::default(), now, None)?;
     let Some(lock) = lock else {
@@ -241,7 +248,7 @@ fn record_presence(ground: &Ground, key: &Key) -> Result<Mending> {
 
 /// Moves an object to where it is looked for, or removes it if that place has it already. Only
 /// right content is moved, and only beside right content it is superfluous.
-fn move_into_place(ground: &Ground, key: &Key, stray: &Object) -> Result<Mending> {
+fn move_into_place(ground: &Ground<'_>, key: &Key, stray: &Object) -> Result<Mending> {
     let (site, settings) = (&ground.site, ground.site.settings());
     let nothing = AssociatedFile::default();
     // As one who receives the key: nobody else can be about to store it.
@@ -249,19 +256,27 @@ fn move_into_place(ground: &Ground, key: &Key, stray: &Object) -> Result<Mending
     let place = site.locate(key)?;
     let from = stray.path();
     if place.metadata()?.is_some() {
-        if !is_right(ground, key, &place)? {
-            return Ok(Mending::Left(
-                "what is in its place is wrong: look which of the two is needed",
-            ));
+        match judge(ground, key, &place)? {
+            Shown::Right => {}
+            Shown::Wrong(_) => {
+                return Ok(Mending::Left(
+                    "what is in its place is wrong: look which of the two is needed",
+                ));
+            }
+            Shown::Nothing => return Ok(Mending::Busy(NOT_READ)),
         }
         with_thawed_dir(stray.dir(), settings, || {
             crate::durable::remove_if_exists(Step::RemoveObject, from)
         })?;
     } else {
-        if !is_right(ground, key, stray)? {
-            return Ok(Mending::Left(
-                "it is not what its key promises: delete it if it is not needed",
-            ));
+        match judge(ground, key, stray)? {
+            Shown::Right => {}
+            Shown::Wrong(_) => {
+                return Ok(Mending::Left(
+                    "it is not what its key promises: delete it if it is not needed",
+                ));
+            }
+            Shown::Nothing => return Ok(Mending::Busy(NOT_READ)),
         }
         protect_object(from, settings)?;
         place.make_dir(settings)?;

@@ -14,23 +14,17 @@ use crate::objects::{Inode, Object};
 pub(super) enum Shown {
     /// It is what its key promises.
     Right,
-    /// It is not.
-    Wrong,
+    /// It is not, as long as it looks like this.
+    Wrong(Inode),
     /// It is not there any more, was changed while it was read, or reading was given up.
     Nothing,
 }
 
-/// Reads an object, and judges it. `read` is told after each piece how long that was, and whether to
-/// go on is its answer.
+/// Reads an object, and judges it. The listener is told after each piece, and may stop it.
 ///
 /// # Errors
 /// When it cannot be read, or not be found out what it should be.
-pub(super) fn judge(
-    ground: &Ground,
-    key: &Key,
-    object: &Object,
-    read: &mut dyn FnMut(usize) -> bool,
-) -> Result<Shown> {
+pub(super) fn judge(ground: &Ground<'_>, key: &Key, object: &Object) -> Result<Shown> {
     let Some(mut file) = object.open()? else { return Ok(Shown::Nothing) };
     let unread = |error| Error::disk("read", object.path(), error);
     let before = file.metadata().map_err(unread)?;
@@ -41,7 +35,7 @@ pub(super) fn judge(
             0 => break,
             len => {
                 proof.update(&buffer[..len]);
-                if !read(len) {
+                if !ground.read(len) {
                     return Ok(Shown::Nothing);
                 }
             }
@@ -50,22 +44,14 @@ pub(super) fn judge(
     if was_changed(&file, &before, object).map_err(unread)? {
         return Ok(Shown::Nothing);
     }
-    Ok(if proof.holds() { Shown::Right } else { Shown::Wrong })
-}
-
-/// The same without interruption: whether it is there, and right.
-///
-/// # Errors
-/// As [`judge`].
-pub(super) fn is_right(ground: &Ground, key: &Key, object: &Object) -> Result<bool> {
-    judge(ground, key, object, &mut |_| true).map(|shown| shown == Shown::Right)
+    Ok(if proof.holds() { Shown::Right } else { Shown::Wrong(Inode::of(&before)) })
 }
 
 /// Whether reading the content of `key` shows more than a look at its size.
 ///
 /// # Errors
 /// When it cannot be found out.
-pub(super) fn can_be_proven(ground: &Ground, key: &Key) -> Result<bool> {
+pub(super) fn can_be_proven(ground: &Ground<'_>, key: &Key) -> Result<bool> {
     Ok(strength(key) != Strength::SizeOnly || !equivalents(ground, key)?.is_empty())
 }
 
@@ -77,7 +63,7 @@ struct Proof {
 }
 
 impl Proof {
-    fn of(ground: &Ground, key: &Key) -> Result<Self> {
+    fn of(ground: &Ground<'_>, key: &Key) -> Result<Self> {
         let equivalents = equivalents(ground, key)?;
         let equivalents = equivalents.iter().map(Checker::new).collect();
         Ok(Self { own: Checker::new(key), equivalents })
@@ -97,7 +83,7 @@ impl Proof {
 }
 
 /// The keys that are recorded to have the same content as a key that proves nothing by itself.
-fn equivalents(ground: &Ground, key: &Key) -> Result<Vec<Key>> {
+fn equivalents(ground: &Ground<'_>, key: &Key) -> Result<Vec<Key>> {
     if key.backend() != b"VURL" {
         return Ok(Vec::new());
     }
@@ -113,3 +99,5 @@ fn was_changed(file: &File, before: &Metadata, object: &Object) -> io::Result<bo
 }
 
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Why nothing is done with content that was not judged.
+pub(super) const NOT_READ: &str = "it was not read to its end: look again later";

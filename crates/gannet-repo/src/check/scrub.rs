@@ -3,6 +3,7 @@
 //! That may take days, so it goes on where it was stopped: which object was the last is written to a
 //! file, of which git-annex knows nothing, and which is gone when all was read.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -12,11 +13,11 @@ use gannet_core::{Error, Key, Result, Timestamp};
 
 use super::finding::{Finding, Problem};
 use super::object::{key_of_dir, may_be_modified, set_aside};
-use super::proof::{Shown, can_be_proven, is_right, judge};
+use super::proof::{Shown, can_be_proven, judge};
 use super::walk::{entries, levels, named_like_a_key};
 use super::{Ground, Mending, Patrol, Subject};
 use crate::durable::{Temporary, read_if_exists, remove_if_exists};
-use crate::objects::Object;
+use crate::objects::{Inode, Object};
 use crate::site::Site;
 use crate::step::Step;
 use crate::work_tree::affirms;
@@ -66,7 +67,7 @@ fn below(
             below(patrol, place, &path, levels - 1, after.unwrap_or_default(), part)?;
         } else if after.is_none() {
             read(patrol, &path)?;
-            patrol.progress.part = part.reached();
+            patrol.ground.progress.borrow_mut().part = part.reached();
             if !patrol.stopped() {
                 place.reached(&patrol.ground, &path)?;
             }
@@ -80,24 +81,28 @@ fn read(patrol: &mut Patrol<'_>, dir: &Path) -> Result<()> {
     let Some(key) = key_of_dir(dir) else { return Ok(()) };
     let object = Object::in_dir(dir);
     let shown = can_be_proven(&patrol.ground, &key).and_then(|can_be| match can_be {
-        true => patrol.while_telling(|ground, read| judge(ground, &key, &object, read)),
+        true => judge(&patrol.ground, &key, &object),
         false => Ok(Shown::Right), // its size is looked at anyway
     });
-    if matches!(shown, Ok(Shown::Wrong) | Err(_)) {
-        patrol.suspect(Stored { dir: dir.to_owned(), key });
-        patrol.settle()?;
-    }
-    Ok(())
+    let wrong = match shown {
+        Ok(Shown::Wrong(inode)) => Some(inode),
+        Ok(Shown::Right | Shown::Nothing) => return Ok(()),
+        Err(_) => None,
+    };
+    patrol.suspect(Stored { dir: dir.to_owned(), key, wrong: Cell::new(wrong) });
+    patrol.settle()
 }
 
 /// The content of a key.
 struct Stored {
     dir: PathBuf,
     key: Key,
+    /// What it looked like when it was found to be wrong. It is not read again as long as it does.
+    wrong: Cell<Option<Inode>>,
 }
 
 impl Subject for Stored {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let object = Object::in_dir(&self.dir);
         let Some(metadata) = object.metadata()? else { return Ok(Vec::new()) };
         let (key, settings) = (&self.key, ground.site.settings());
@@ -109,10 +114,16 @@ impl Subject for Stored {
         if key.size().is_some_and(|size| size != metadata.len()) {
             return Ok(Vec::new()); // that has been found already
         }
-        match judge(ground, key, &object, &mut |_| true) {
-            Ok(Shown::Wrong) => {
-                let detail = "the content is not what its key promises";
-                Ok(vec![Finding::new(Problem::Damaged, path, Some(key), detail)])
+        let detail = "the content is not what its key promises";
+        let damaged = || vec![Finding::new(Problem::Damaged, path, Some(key), detail)];
+        if let Some(wrong) = self.wrong.get() {
+            let changed = wrong.content_changed(&Inode::of(&metadata));
+            return Ok(if changed { Vec::new() } else { damaged() });
+        }
+        match judge(ground, key, &object) {
+            Ok(Shown::Wrong(inode)) => {
+                self.wrong.set(Some(inode));
+                Ok(damaged())
             }
             Ok(Shown::Right | Shown::Nothing) => Ok(Vec::new()),
             Err(error) => {
@@ -121,11 +132,11 @@ impl Subject for Stored {
         }
     }
 
-    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, finding: &Finding) -> Result<Mending> {
         let object = Object::in_dir(&self.dir);
         match finding.problem {
-            Problem::Damaged => set_aside(ground, &self.key, &object),
-            _ if is_right(ground, &self.key, &object)? => Ok(Mending::Done),
+            Problem::Damaged => set_aside(ground, &self.key, &object, self.wrong.get()),
+            _ if judge(ground, &self.key, &object)? == Shown::Right => Ok(Mending::Done),
             _ => Ok(Mending::Left("it cannot be read: look at the disk")),
         }
     }
@@ -150,7 +161,7 @@ impl Place {
     }
 
     /// Remembers an object, and writes that down from time to time.
-    fn reached(&mut self, ground: &Ground, dir: &Path) -> Result<()> {
+    fn reached(&mut self, ground: &Ground<'_>, dir: &Path) -> Result<()> {
         let objects = ground.site.annex().join("objects");
         let names = dir.strip_prefix(objects).unwrap_or(dir);
         self.after = names.iter().map(OsStr::to_owned).collect();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use gannet_core::{AssociatedFile, Error, Key, Result, Uuid};
 
 use super::finding::{Finding, Problem};
-use super::proof::is_right;
+use super::proof::{NOT_READ, Shown, judge};
 use super::walk::{NOBODY_KNOWS, entries};
 use super::{Ground, Mending, Patrol, Subject};
 use crate::arriving::{self, private_dir, remove_leftovers, shared_partial};
@@ -64,7 +64,7 @@ struct Receiving {
 }
 
 impl Subject for Receiving {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let (site, key) = (&ground.site, &self.key);
         let downloads = site.annex().join("transfer/download");
         let ours = downloads.join(self.from.as_str());
@@ -94,7 +94,7 @@ impl Subject for Receiving {
         Ok(findings)
     }
 
-    fn mend(&self, ground: &Ground, finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, finding: &Finding) -> Result<Mending> {
         if finding.path.symlink_metadata().is_err() {
             return Ok(Mending::Done); // together with another finding
         }
@@ -103,10 +103,14 @@ impl Subject for Receiving {
         arriving::recover(site, &self.key, &lock)?;
         let shared = shared_partial(site, &self.key);
         if finding.path == shared && shared.symlink_metadata().is_ok() {
-            if !is_right(ground, &self.key, &site.locate(&self.key)?)? {
-                return Ok(Mending::Left(
-                    "its object is not what the key promises: `--scrub` looks which is right",
-                ));
+            match judge(ground, &self.key, &site.locate(&self.key)?)? {
+                Shown::Right => {}
+                Shown::Wrong(_) => {
+                    return Ok(Mending::Left(
+                        "its object is not what the key promises: `--scrub` looks which is right",
+                    ));
+                }
+                Shown::Nothing => return Ok(Mending::Busy(NOT_READ)),
             }
             remove_leftovers(site, &self.key);
         }
@@ -121,7 +125,7 @@ struct Removing {
 }
 
 impl Subject for Removing {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let path = trace::place(&ground.site, &self.key);
         if is_held(&path)? || !path.exists() {
             return Ok(Vec::new());
@@ -130,7 +134,7 @@ impl Subject for Removing {
         Ok(vec![Finding::new(Problem::StaleTransfer, path, Some(&self.key), detail)])
     }
 
-    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         let Ground { site, git, clock, .. } = ground;
         recover_removal(site, git, &**clock, &self.key).map(|()| Mending::Done)
     }
@@ -142,7 +146,7 @@ struct Sending {
 }
 
 impl Subject for Sending {
-    fn look(&self, _ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, _ground: &Ground<'_>) -> Result<Vec<Finding>> {
         if is_held(&self.lock)? || !self.lock.exists() {
             return Ok(Vec::new());
         }
@@ -150,7 +154,7 @@ impl Subject for Sending {
         Ok(vec![Finding::new(Problem::StaleTransfer, &self.lock, None, detail)])
     }
 
-    fn mend(&self, _ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, _ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         let locked = LockFile::open_existing(&self.lock, Sharing::Exclusive, Acquire::Try);
         let lock = match locked {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Mending::Done),
@@ -174,7 +178,7 @@ struct Temporary {
 }
 
 impl Subject for Temporary {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let in_use = is_held(&ground.site.annex().join("othertmp.lck"))?;
         if in_use || self.path.symlink_metadata().is_err() {
             return Ok(Vec::new());
@@ -182,7 +186,7 @@ impl Subject for Temporary {
         Ok(vec![Finding::new(Problem::StrayTemporary, &self.path, None, "nobody uses it")])
     }
 
-    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         let path = ground.site.annex().join("othertmp.lck");
         let settings = ground.site.settings();
         let lock = LockFile::open(&path, Sharing::Exclusive, Acquire::Try, settings)
@@ -204,14 +208,14 @@ struct Forgotten {
 }
 
 impl Subject for Forgotten {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let old = seconds_old(ground, &self.path) > WEEK_SECONDS;
         let detail = "nobody has touched it for a week";
         let finding = || Finding::new(Problem::StrayTemporary, &self.path, None, detail);
         Ok(old.then(finding).into_iter().collect())
     }
 
-    fn mend(&self, _ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, _ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         if !self.known {
             return Ok(Mending::Left(NOBODY_KNOWS));
         }
@@ -227,7 +231,7 @@ fn is_held(path: &Path) -> Result<bool> {
 }
 
 /// Seconds since something was changed; 0 if it is not there.
-fn seconds_old(ground: &Ground, path: &Path) -> i64 {
+fn seconds_old(ground: &Ground<'_>, path: &Path) -> i64 {
     let changed = path.symlink_metadata().map(|found| found.mtime());
     changed.map_or(0, |changed| ground.clock.wall().seconds.saturating_sub(changed))
 }

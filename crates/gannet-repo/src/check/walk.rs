@@ -61,7 +61,7 @@ fn below(patrol: &mut Patrol<'_>, dir: &Path, levels: u32) -> Result<()> {
             }
             (true, false) => {
                 patrol.look(KeyDir::at(path))?;
-                patrol.progress.objects += 1;
+                patrol.ground.progress.borrow_mut().objects += 1;
                 patrol.tell();
             }
             (false, _) => patrol.look(Foreign { path })?,
@@ -82,13 +82,13 @@ struct Foreign {
 }
 
 impl Subject for Foreign {
-    fn look(&self, _ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, _ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let there = self.path.symlink_metadata().is_ok();
         let finding = || Finding::new(Problem::Foreign, &self.path, None, NOT_AN_OBJECT);
         Ok(there.then(finding).into_iter().collect())
     }
 
-    fn mend(&self, _ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, _ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         Ok(Mending::Left(NOBODY_KNOWS))
     }
 }
@@ -100,11 +100,11 @@ struct Unlisted {
 }
 
 impl Subject for Unlisted {
-    fn look(&self, _ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, _ground: &Ground<'_>) -> Result<Vec<Finding>> {
         Ok(vec![Finding::unreadable(&self.error)])
     }
 
-    fn mend(&self, _ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, _ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         // Whatever the reason is, the files below it are not safe to guess about.
         entries(&self.dir).map(|_| Mending::Left("it can be listed again"))
     }

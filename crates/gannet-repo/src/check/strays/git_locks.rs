@@ -59,7 +59,7 @@ enum Whose {
 }
 
 impl Subject for GitLock {
-    fn look(&self, ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let path = &self.path;
         let found = path.symlink_metadata().is_ok();
         let detail = match self.whose {
@@ -75,7 +75,7 @@ impl Subject for GitLock {
         Ok(vec![Finding::new(Problem::StaleGitLock, path, None, detail)])
     }
 
-    fn mend(&self, ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         let settings = ground.site.settings();
         match self.whose {
             Whose::Ours => {

@@ -132,13 +132,13 @@ struct Busy {
 }
 
 impl Subject for Busy {
-    fn look(&self, _ground: &Ground) -> Result<Vec<Finding>> {
+    fn look(&self, _ground: &Ground<'_>) -> Result<Vec<Finding>> {
         let wrong = !(self.ends_well && self.tries.get() == 2);
         let finding = || Finding::new(Problem::Unrecorded, "some", None, "");
         Ok(wrong.then(finding).into_iter().collect())
     }
 
-    fn mend(&self, _ground: &Ground, _finding: &Finding) -> Result<Mending> {
+    fn mend(&self, _ground: &Ground<'_>, _finding: &Finding) -> Result<Mending> {
         self.tries.set(self.tries.get() + 1);
         Ok(Mending::Busy("look again later"))
     }
@@ -152,12 +152,58 @@ async fn what_others_are_done_with_in_the_end_was_not_wrong() {
         let site = current.known();
         let git = Git::new(site.settings().place.clone());
         let session = git.session().unwrap();
-        let ground = Ground { current, site, git, session, clock: scene.clock.clone() };
+        let hear = &mut |_: Event<'_>| ControlFlow::Continue(());
+        let (hear, progress) = (RefCell::new(hear as _), RefCell::default());
+        let clock = scene.clock.clone();
+        let ground = Ground { current, site, git, session, clock, hear, progress };
         let options = CheckOptions { repair: true, scrub: false, grace: Duration::ZERO };
-        let (hear, progress) = (&mut |_: Event<'_>| ControlFlow::Continue(()), Progress::default());
-        let mut patrol = Patrol { ground, options, hear, progress, suspects: Vec::new() };
+        let mut patrol = Patrol { ground, options, suspects: Vec::new() };
         patrol.suspect(Busy { tries: std::cell::Cell::new(0), ends_well });
         patrol.settle().unwrap();
-        assert_eq!((patrol.progress.found, patrol.progress.mended), (found, 0));
+        let progress = patrol.ground.progress.into_inner();
+        assert_eq!((progress.found, progress.mended), (found, 0));
     }
+}
+
+#[tokio::test]
+async fn mending_can_be_stopped_while_it_reads() {
+    let scene = Scene::new("").await;
+    let dir = scene.object.parent().unwrap();
+    let elsewhere = scene.annex("objects/000/000");
+    fs::create_dir_all(&elsewhere).unwrap();
+    set_mode(dir, 0o755);
+    fs::rename(dir, elsewhere.join(scene.name())).unwrap();
+    let mend = |enough: &dyn Fn(Progress) -> bool| {
+        let options = CheckOptions { repair: true, scrub: false, grace: Duration::ZERO };
+        check(&scene.path, scene.clock.clone(), options, &mut |event| match event {
+            Event::At(progress) if enough(progress) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+        .unwrap()
+    };
+    assert!(mend(&|progress| progress.bytes > 0).stopped);
+    assert!(!scene.object.exists() && elsewhere.join(scene.name()).exists());
+    assert_eq!(mend(&|_| false).bytes, 5000);
+    assert!(fs::read(&scene.object).unwrap() == scene.sample.bytes);
+}
+
+#[tokio::test]
+async fn mending_can_be_stopped_while_others_work_on_the_journal() {
+    let scene = Scene::new("").await;
+    let site = Current::look(&scene.path).unwrap().known();
+    let git = Git::new(site.settings().place.clone());
+    let claim = Claim::Is(Status::Missing);
+    let key = &scene.sample.key;
+    journal::record_own(site.settings(), &git, &*scene.clock, key, claim).unwrap();
+    let lock = journal::lock(site.settings()).unwrap();
+    let options = CheckOptions { repair: true, scrub: false, grace: Duration::ZERO };
+    let mut events = 0;
+    let end = check(&scene.path, scene.clock.clone(), options, &mut |_| {
+        events += 1;
+        if events > 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let end = end.unwrap();
+    assert!(end.stopped && end.mended == 0, "{end:?}");
+    drop(lock);
+    scene.expect_mended(&[Problem::Unrecorded]);
 }
