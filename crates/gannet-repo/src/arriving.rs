@@ -90,7 +90,7 @@ impl Arriving {
         if from > held {
             return Err(Error::WrongOffset { from, held });
         }
-        let mut arriving = Self {
+        Ok(Self {
             site: site.clone(),
             key: key.clone(),
             partial,
@@ -101,9 +101,27 @@ impl Arriving {
             skip: held - from,
             total,
             transfer,
-        };
-        arriving.hash_what_is_held()?;
-        Ok(arriving)
+        })
+    }
+
+    /// Bytes of an earlier attempt, which are to be [hashed](Self::hash_what_is_held) first.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Feeds the bytes of an earlier attempt to the hash, and leaves the file at its end. To be called
+    /// once, before anything is appended; it takes as long as they are many.
+    ///
+    /// # Errors
+    /// What the disk reports.
+    pub(crate) fn hash_what_is_held(mut self) -> Result<Self> {
+        if let Some(checker) = &mut self.checker
+            && self.held > 0
+        {
+            feed(&mut self.file, checker)
+                .map_err(|error| Error::disk("read", &self.partial.path, error))?;
+        }
+        Ok(self)
     }
 
     /// Takes the next bytes.
@@ -168,16 +186,6 @@ impl Arriving {
             }
         }
         Err(rejected("it matches none of the keys that were recorded for it".to_owned()))
-    }
-
-    /// Feeds the bytes of an earlier attempt to the hash, and leaves the file at its end.
-    fn hash_what_is_held(&mut self) -> Result<()> {
-        let Some(checker) = &mut self.checker else { return Ok(()) };
-        if self.held > 0 {
-            feed(&mut self.file, checker)
-                .map_err(|error| Error::disk("read", &self.partial.path, error))?;
-        }
-        Ok(())
     }
 }
 

@@ -12,12 +12,25 @@ use tokio::time::timeout;
 #[derive(Clone, Debug)]
 pub(crate) struct Blocking {
     slots: Arc<Semaphore>,
+    long: Arc<Semaphore>,
 }
 
 impl Blocking {
-    /// At most `at_once` pieces of work run at the same time.
+    /// At most `at_once` pieces of work run at the same time, beside a few long ones.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(at_once)) }
+        Self { slots: Arc::new(Semaphore::new(at_once)), long: Arc::new(Semaphore::new(LONG_MAX)) }
+    }
+
+    /// Runs work that may take minutes. It waits for others of its kind, and only for them: short
+    /// requests go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Blocking::run`].
+    pub(crate) async fn run_long<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        run_in(Arc::clone(&self.long).acquire_owned().await, work).await
     }
 
     /// Runs `work` and returns what it returns.
@@ -61,6 +74,10 @@ async fn run_in<T: Send + 'static>(
     running.await.map_err(|error| Error::Internal(error.to_string()))?
 }
 
+/// Pieces of long work at a time: more would only make the disk seek, and take processors from
+/// everybody else.
+pub(crate) const LONG_MAX: usize = 3;
+
 /// How long a request waits for others that are at the disk. More have come than it can serve, or
 /// it hangs.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);

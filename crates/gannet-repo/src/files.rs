@@ -22,6 +22,7 @@ impl Repo {
     /// # Errors
     /// When the disk does not answer, or the content is not given out here.
     pub async fn object_file(&self, key: &Key) -> Result<Option<PathBuf>> {
+        self.prove(key).await?;
         let key = key.clone();
         self.with_site(move |inner, site| {
             let opened = reading::open(site, &key, &inner.vouched, Span::starting_at(0))?;

@@ -28,12 +28,16 @@ impl Keyring {
     /// Takes the turn for `key`. Whoever has it may be in the middle of a long transfer: `None`
     /// when it was not free for a moment.
     pub(crate) async fn turn(self: &Arc<Self>, key: &Key) -> Option<Turn> {
+        tokio::time::timeout(PATIENCE, self.wait(key)).await.ok()
+    }
+
+    /// Takes the turn for `key`, however long that takes.
+    pub(crate) async fn wait(self: &Arc<Self>, key: &Key) -> Turn {
         let mutex = Arc::clone(self.lock().entry(key.clone()).or_default());
         // The turn is made first, so that it tidies up even if this future is dropped.
         let mut turn = Turn { guard: None, key: key.clone(), ring: Arc::clone(self) };
-        let waited = tokio::time::timeout(PATIENCE, mutex.lock_owned()).await;
-        turn.guard = Some(waited.ok()?);
-        Some(turn)
+        turn.guard = Some(mutex.lock_owned().await);
+        turn
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<AsyncMutex<()>>>> {

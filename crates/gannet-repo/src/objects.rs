@@ -151,6 +151,8 @@ impl Object {
 #[derive(Default)]
 pub(crate) struct Vouched {
     known: Mutex<HashMap<Key, (Inode, bool)>>,
+    #[cfg(test)]
+    pub(crate) readings: std::sync::atomic::AtomicU32,
 }
 
 /// What tells one state of a file from another.
@@ -207,6 +209,19 @@ impl Vouched {
             && !(strength(key) == Strength::SizeOnly && denies(settings, key, metadata)))
     }
 
+    /// Tells whether [`vouch`](Self::vouch) would have to read an object that is not small.
+    pub(crate) fn would_take_long(
+        &self,
+        key: &Key,
+        metadata: &Metadata,
+        settings: &Settings,
+    ) -> bool {
+        metadata.len() >= LONG_BYTES
+            && !has_wrong_size(key, metadata)
+            && could_be_modified(metadata, settings)
+            && self.lock().get(key).is_none_or(|(known, _)| *known != Inode::of(metadata))
+    }
+
     /// Whether the object hashes right; remembered for as long as its inode stays as it is.
     fn is_right(&self, key: &Key, object: &Object, metadata: &Metadata) -> Result<bool> {
         let inode = Inode::of(metadata);
@@ -214,6 +229,8 @@ impl Vouched {
             return Ok(*right);
         }
         let Some(mut file) = object.open()? else { return Ok(false) };
+        #[cfg(test)]
+        self.readings.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let right = hashes_right(key, &mut file)
             .map_err(|error| Error::disk("read", object.path(), error))?;
         let mut known = self.lock();
@@ -318,6 +335,8 @@ pub(crate) fn hashes_right(key: &Key, file: &mut File) -> io::Result<bool> {
     }
 }
 
+/// From this size on, reading an object is not left to those who have short work to do.
+pub(crate) const LONG_BYTES: u64 = 1024 * 1024;
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 /// How many proven objects are remembered before the memory is emptied.
 const VOUCHED_MAX: usize = 100_000;

@@ -19,7 +19,7 @@ use crate::keyring::{Keyring, Turn};
 use crate::ledger::Pages;
 use crate::locks::{SharedLock, being_removed};
 use crate::moments::{Now, Term};
-use crate::objects::{Vouched, has_wrong_size};
+use crate::objects::{LONG_BYTES, Vouched, has_wrong_size};
 use crate::reading;
 use crate::receiving::Receiving;
 use crate::recovery;
@@ -30,6 +30,7 @@ use crate::watching::References;
 use crate::work_tree;
 
 mod lending;
+mod proving;
 mod removing;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     blocking: Blocking,
     keyring: Arc<Keyring>,
+    /// Whose object is being read, to find out whether it was modified.
+    proofs: Arc<Keyring>,
     pub(crate) vouched: Vouched,
     scribe: Scribe,
     pages: Pages,
@@ -74,6 +77,7 @@ impl Repo {
             clock,
             blocking,
             keyring: Arc::default(),
+            proofs: Arc::default(),
             vouched: Vouched::default(),
             pages: Pages::default(),
         };
@@ -208,6 +212,7 @@ impl Annex for Repo {
         // Whoever could not lock the content may ask this instead, and count on the answer: two
         // clones that drop from each other do. So content that is just being removed is none to
         // vouch for, whoever removes it; before that is settled, nobody can tell.
+        self.prove(key).await?;
         let mut looks_left = LOOKS;
         loop {
             let wanted = key.clone();
@@ -227,6 +232,7 @@ impl Annex for Repo {
         _file: &AssociatedFile,
         span: Span,
     ) -> Result<Content> {
+        self.prove(key).await?;
         let wanted = key.clone();
         let opened = self
             .with_site(move |inner, site| reading::open(site, &wanted, &inner.vouched, span))
@@ -241,6 +247,7 @@ impl Annex for Repo {
         key: &Key,
         _file: &AssociatedFile,
     ) -> Result<PutOffset> {
+        self.prove(key).await?;
         // While somebody else is sending the key, nothing is held for this one.
         let turn = match self.turn(key).await {
             Ok(turn) => Some(turn),
@@ -276,6 +283,7 @@ impl Annex for Repo {
         file: &AssociatedFile,
         content: Content,
     ) -> Result<Stored> {
+        self.prove(key).await?;
         let turn = self.turn(key).await?;
         let client = asker.client.clone().unwrap_or_else(|| self.uuid().clone());
         let (wanted, file) = (key.clone(), file.clone());
@@ -298,11 +306,19 @@ impl Annex for Repo {
                 Arriving::begin(site, put, inner.clock.wall()).map(Some)
             })
             .await?;
-        let Some(arriving) = arriving else {
+        let Some(mut arriving) = arriving else {
             // What is here but was never shown or recorded (a crash came in between) is so now.
             self.inner.scribe.record(key, Claim::AsFound).await?;
             return Ok(Stored::default());
         };
+        let (blocking, takes_long) = (&self.inner.blocking, arriving.held() >= LONG_BYTES);
+        if arriving.held() > 0 {
+            let hash = move || arriving.hash_what_is_held();
+            arriving = match takes_long {
+                true => blocking.run_long(hash).await?,
+                false => blocking.run(hash).await?,
+            };
+        }
         let receiving = Receiving::new(arriving, turn, self.inner.blocking.clone());
         let (verified, turn) = receiving.receive(content).await?;
         let (repo, key) = (self.clone(), key.clone());
@@ -344,6 +360,7 @@ impl Annex for Repo {
         key: &Key,
         _file: &AssociatedFile,
     ) -> Result<Stored> {
+        self.prove(key).await?;
         let _turn = self.turn(key).await?;
         let wanted = key.clone();
         let present = self
@@ -381,6 +398,7 @@ impl Annex for Repo {
     }
 
     async fn lock(&self, _asker: &Asker, key: &Key) -> Result<Option<Lock>> {
+        self.prove(key).await?;
         let key = key.clone();
         let repo = self.clone();
         let held = self

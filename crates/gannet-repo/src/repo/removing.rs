@@ -28,6 +28,9 @@ impl Repo {
         key: &Key,
         deadline: Option<Timestamp>,
     ) -> Result<Removal> {
+        if self.inner.current.known().settings().thin {
+            self.prove(key).await?;
+        }
         let turn = match self.turn(key).await {
             Ok(turn) => turn,
             Err(Error::Busy { .. }) => return Ok(Removal::refused()),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -10,6 +11,7 @@ use gannet_core::{Mode, Piece, Verdict};
 use gannet_testkit::{Parts, ScratchDir, TestClock, annex_keeps_its_promise};
 
 use super::*;
+use crate::blocking::LONG_MAX;
 use crate::journal;
 use crate::lockfile::tests::meanwhile;
 use crate::lockfile::{Acquire, LockFile, Sharing};
@@ -372,6 +374,42 @@ async fn what_is_left_of_an_object_is_not_vouched_for_and_makes_room_for_the_who
         assert!(!object.exists());
         assert_eq!(status(), Some(Status::Missing));
     }
+}
+
+/// Whoever asks for an object that must be read first waits for that one reading, and nobody else does.
+#[tokio::test]
+async fn long_readings_keep_no_other_request_waiting() {
+    let scratch = Scratch::new(false, "");
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    let big = key("WORM-s3000000-m1--big");
+    scratch.put(&big, Content::whole(vec![b'x'; 3_000_000].into())).await.unwrap();
+    let object = scratch.repo.inner.current.known().locate(&big).unwrap();
+    fs::set_permissions(object.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let long: Vec<_> = (0..LONG_MAX)
+        .map(|_| {
+            let (blocking, wait) = (scratch.repo.inner.blocking.clone(), Arc::clone(&wait));
+            let work = move || wait.lock().unwrap().recv().map_err(|_| Error::Interrupted);
+            tokio::spawn(async move { blocking.run_long(work).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let askers: Vec<_> = (0..3 * BLOCKING_MAX)
+        .map(|_| {
+            let (repo, big) = (scratch.repo.clone(), big.clone());
+            tokio::spawn(async move { repo.check_present(&anybody(), &big).await })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert!(scratch.repo.check_present(&anybody(), &hello()).await.unwrap());
+    }
+    assert!(askers.iter().all(|asker| !asker.is_finished()), "it was not read yet");
+    long.iter().for_each(|_| go.send(()).unwrap());
+    for asker in askers {
+        assert!(asker.await.unwrap().unwrap());
+    }
+    assert_eq!(scratch.repo.inner.vouched.readings.load(Ordering::SeqCst), 1);
 }
 
 /// Whoever locked the content before it was cut short gets it back as it was, or not at all.
