@@ -19,6 +19,7 @@ use self::file::remove_if_exists;
 use self::lists::{List, candidates, today};
 
 mod arriving;
+mod config;
 pub(crate) mod file;
 mod lists;
 mod reading;
@@ -26,6 +27,7 @@ mod spool;
 mod store;
 mod whole;
 
+pub use config::{Plain, Unusable};
 pub use spool::{Spool, SpoolOptions};
 pub use store::{Found, Guard, Permission, Source, Store};
 pub use whole::{FileStore, Whole};
