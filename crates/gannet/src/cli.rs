@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 pub(crate) mod check;
 pub(crate) mod init;
 pub(crate) mod matches;
+pub(crate) mod papers;
 pub(crate) mod serve;
 pub(crate) mod shell;
 
@@ -30,6 +31,10 @@ pub(crate) enum Command {
     Check(check::Check),
     /// Explain why content is or is not wanted, term by term.
     Matches(matches::Matches),
+    /// Write the manual pages of all commands.
+    Man(papers::Man),
+    /// Print what lets a shell complete command lines.
+    Completions(papers::Completions),
 }
 
 /// Why a command did not do what it was told.

@@ -46,6 +46,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Shell(shell) => Ok(shell.run()),
         Command::Check(check) => check.run(),
         Command::Matches(matches) => matches.run(),
+        Command::Man(man) => man.run().map(|()| ExitCode::SUCCESS),
+        Command::Completions(completions) => {
+            completions.run();
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Serve(serve) => {
             logging::start(logging::Level::of(&serve));
             let plan = serving::Plan::new(&serve)?;

@@ -272,7 +272,12 @@ mod tests {
         let words = ["gannet", "serve"].into_iter().chain(line.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::Serve(serve) => Ok(*serve),
-            Command::Init(_) | Command::Shell(_) | Command::Check(_) | Command::Matches(_) => {
+            Command::Init(_)
+            | Command::Shell(_)
+            | Command::Check(_)
+            | Command::Matches(_)
+            | Command::Man(_)
+            | Command::Completions(_) => {
                 panic!("not serve")
             }
         }
