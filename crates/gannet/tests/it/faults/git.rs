@@ -171,6 +171,11 @@ fn a_damaged_branch_is_told_and_loses_no_put() {
         samples.push(sample);
     }
     assert_eq!(server.stop().code(), Some(0));
+    // What could not be recorded left a trace, which the next to open the repository follows.
+    let server = Gannet::serve(&world, &[repo.arg(), "--wideopen"]);
+    let place = Place { server: &server, uuid: SERVER };
+    samples.iter().for_each(|sample| place.assert_serves(sample));
+    assert_eq!(server.stop().code(), Some(0));
     repo.assert_no_strays();
     repo.fsck(&world);
 }
