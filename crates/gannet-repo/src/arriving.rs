@@ -70,7 +70,7 @@ impl Arriving {
         let Announcement { key, client, file, from, len, equivalents } = put;
         check_acceptable(site, key, &equivalents)?;
         let total = from.checked_add(len).ok_or(Error::WrongLength)?;
-        let transfer = TransferLock::acquire(site, key, client, file, now)?;
+        let transfer = TransferLock::acquire_soon(site, key, client, file, now)?;
         let resumable = is_resumable(key);
         let private = private_dir(site);
         make_dirs(&private, site.settings())

@@ -111,8 +111,13 @@ impl LockFile {
                 Ok(None) => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let dir = path.parent().unwrap_or(path);
-                    make_dirs(dir, settings)
-                        .map_err(|error| Error::disk("make the directory", dir, error))?;
+                    match make_dirs(dir, settings) {
+                        // Another process removed it in the meantime, because it was empty.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        made => {
+                            made.map_err(|error| Error::disk("make the directory", dir, error))?
+                        }
+                    }
                 }
                 Err(error) => return Err(Error::disk("lock", path, error)),
             }

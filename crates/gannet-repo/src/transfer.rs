@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gannet_core::{AssociatedFile, Error, Key, Result, Uuid, WallTime};
 
@@ -121,6 +122,27 @@ impl TransferLock {
         Ok(lock)
     }
 
+    /// As [`acquire`](Self::acquire), for content that is about to come: a process that opens the
+    /// repository at this moment looks at the transfers of others, and must not make one fail.
+    ///
+    /// # Errors
+    /// As `acquire`.
+    pub(crate) fn acquire_soon(
+        site: &Site,
+        key: &Key,
+        from: &Uuid,
+        file: &AssociatedFile,
+        now: WallTime,
+    ) -> Result<Self> {
+        for _ in 0..TRIES {
+            match Self::acquire(site, key, from, file, now) {
+                Err(Error::Busy { .. }) => std::thread::sleep(BETWEEN_TRIES),
+                outcome => return outcome,
+            }
+        }
+        Self::acquire(site, key, from, file, now)
+    }
+
     /// Notes how many bytes have come, for others to see. Not at every call.
     pub(crate) fn progress(&mut self, bytes: u64) {
         if bytes >= self.noted.unwrap_or(0).saturating_add(self.step) {
@@ -229,3 +251,7 @@ fn busy(key: &Key) -> Error {
 
 /// Least progress in bytes that is noted.
 const STEP_BYTES_MIN: u64 = 100 * 1024;
+/// How often, and with what pauses, a transfer that seems to run already is looked at again: longer
+/// than looking at what others do takes, and shorter than people wait.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(25);

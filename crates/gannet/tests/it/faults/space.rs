@@ -107,6 +107,10 @@ fn a_disk_without_inodes_is_told_and_survived() {
             place.assert_stores(&sample);
         }
         assert_eq!(server.stop().code(), Some(0));
+        // What could not be recorded left a trace, which the next to open the repository follows.
+        let server = Gannet::serve(&world, &[repo.arg(), "--wideopen"]);
+        Place { server: &server, uuid: SERVER }.assert_serves(&first);
+        assert_eq!(server.stop().code(), Some(0));
         repo.assert_no_strays();
         repo.fsck(&world);
         drop(mount);
