@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Scene, compare_test_remote};
+use super::{ALL, Scene};
+use crate::client::testremote::compare_outputs;
+use crate::ssh::Which;
 
 #[test]
-fn a_cluster_is_used_over_http() {
-    let scene = Scene::with_cluster();
+fn a_cluster_of_each_kind_is_used_over_http() {
+    let scene = Scene::of(&ALL).clustered();
     let server = scene.serve();
     let client = scene.http_client(&server);
     journey(&scene, &client);
@@ -16,8 +18,8 @@ fn a_cluster_is_used_over_http() {
 }
 
 #[test]
-fn a_cluster_is_used_over_ssh() {
-    let scene = Scene::with_cluster();
+fn a_cluster_of_each_kind_is_used_over_ssh() {
+    let scene = Scene::of(&ALL).clustered();
     let client = scene.ssh_client();
     journey(&scene, &client);
     scene.expect_clean();
@@ -38,31 +40,36 @@ fn contents_go_to_the_nodes_that_want_them() {
 }
 
 #[test]
-fn what_passes_of_testremote_with_the_reference_passes_on_a_cluster() {
-    let scene = Scene::with_cluster();
+fn what_passes_of_testremote_with_the_reference_passes_on_a_cluster_of_each_kind() {
+    let scene = Scene::of(&ALL).clustered();
+    let ours = scene.test_remote(&scene.serve(), "origin-mycluster");
     // Which the reference cannot reach.
-    scene.config("remote.http.annex-cluster-node", "");
+    for name in ["http", "p2phttp"] {
+        scene.config(&format!("remote.{name}.annex-cluster-node"), "");
+    }
     scene.world.annex(scene.gateway.path(), &["updatecluster", "--quiet"]);
-    compare_test_remote(&scene, "cluster", "origin-mycluster");
+    let reference = scene.test_remote(&scene.serve_by(Which::Reference), "origin-mycluster");
+    compare_outputs("cluster", &reference, &ours);
+    scene.expect_clean();
 }
 
 fn journey(scene: &Scene, client: &Path) {
     let annex = |args: &[&str]| scene.world.annex(client, args);
-    let all = &["near", "http", "ssh"];
+    let all: &[&str] = &ALL.map(|(name, _)| name);
     let content = vec![7; 1_500_000];
     let key = scene.add(client, "file", &content);
     annex(&["copy", "--quiet", "--to", "origin-mycluster", "file"]);
     scene.expect_at(&key, all);
-    scene.expect_whereis(&key, all);
+    scene.expect_whereis(&[client], &key, all);
     // The client was told by the cluster who has it.
     let known = annex(&["whereis", "file"]);
-    assert!(known.contains("4 copies"), "{known}");
+    assert!(known.contains("6 copies"), "{known}");
     annex(&["drop", "--quiet", "file"]);
     annex(&["get", "--quiet", "--from", "origin-mycluster", "file"]);
     assert!(fs::read(client.join("file")).expect("what came") == content);
     annex(&["fsck", "--quiet", "--from", "origin-mycluster", "file"]);
     annex(&["drop", "--quiet", "--from", "origin-http", "file"]);
-    scene.expect_at(&key, &["near", "ssh"]);
+    scene.expect_at(&key, &["near", "ssh", "shell", "p2phttp"]);
     // It goes where it is not.
     annex(&["copy", "--quiet", "--to", "origin-mycluster", "file"]);
     annex(&["drop", "--quiet", "--from", "origin-mycluster", "file"]);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::clone;
-use crate::client::testremote::compare_outputs;
-use crate::harness::{Gannet, Reference, Repo, Server, World, eventually};
+use crate::harness::{Finished, Gannet, Reference, Repo, Server, World, eventually};
 use crate::ssh::Which;
 use crate::ssh::sshd::{Login, Sshd};
 
@@ -20,68 +21,159 @@ mod shell;
 /// way.
 struct Scene {
     gateway: Repo,
-    nodes: Vec<Repo>,
-    login: Login,
-    _http: Server,
-    _sshd: Sshd,
-    world: World,
+    nodes: Vec<Node>,
+    street: Arc<Street>,
+    world: Arc<World>,
+}
+
+/// A node of a gateway.
+struct Node {
+    /// What the gateway calls it.
+    name: &'static str,
+    repo: Repo,
+    _server: Option<Server>,
+}
+
+impl Deref for Node {
+    type Target = Repo;
+
+    fn deref(&self) -> &Repo {
+        &self.repo
+    }
+}
+
+/// How a gateway reaches a node, and whose program answers there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Path,
+    Ssh(Which),
+    Http(Which),
+}
+
+/// What a world with ssh has: a server of each kind, and a key that it lets in.
+struct Street {
+    logins: [Login; 2],
+    _sshds: [Sshd; 2],
+}
+
+impl Street {
+    fn new(world: &World) -> Self {
+        let sshds = [Which::Gannet, Which::Reference].map(|which| Sshd::start(world, which));
+        let logins = [&sshds[0], &sshds[1]].map(|sshd| sshd.admit(world, ""));
+        Self { logins, _sshds: sshds }
+    }
+
+    fn login(&self, which: Which) -> &Login {
+        let [gannet, reference] = &self.logins;
+        match which {
+            Which::Gannet => gannet,
+            Which::Reference => reference,
+        }
+    }
 }
 
 impl Scene {
-    /// A gateway that knows its nodes, and lets nobody reach them yet.
+    /// A gateway that knows the usual nodes, and lets nobody reach them yet.
     fn new() -> Self {
-        let world = World::new();
-        let gateway = Repo::create(&world, "gateway", GATEWAY, false);
+        Self::of(&USUAL)
+    }
+
+    /// The same with these nodes.
+    fn of(nodes: &[(&'static str, Way)]) -> Self {
+        let world = Arc::new(World::new());
+        let street = Arc::new(Street::new(&world));
+        Self::within(&world, &street, ("gateway", GATEWAY), nodes)
+    }
+
+    /// The same, called like this, in a world where others are. Nodes have the uuids of [`NODES`],
+    /// but for the first three digits, which are those of the gateway.
+    fn within(
+        world: &Arc<World>,
+        street: &Arc<Street>,
+        (name, uuid): (&str, &str),
+        nodes: &[(&'static str, Way)],
+    ) -> Self {
+        let gateway = Repo::create(world, name, uuid, false);
         world.git(gateway.path(), &["commit", "-q", "--allow-empty", "-m", "begin"]);
-        let nodes: Vec<_> = NODES
-            .iter()
-            .map(|(name, uuid)| Repo::create(&world, &format!("node-{name}"), uuid, true))
-            .collect();
-        let [near, http, ssh] = &nodes[..] else { panic!("three nodes") };
-        let http = Gannet::serve(&world, &["--wideopen", http.arg()]);
-        let sshd = Sshd::start(&world, Which::Gannet);
-        let login = sshd.admit(&world, "");
-        let options = format!("-F {}", login.config.display());
-        let config = |name: &str, value: &str| world.git(gateway.path(), &["config", name, value]);
-        config("remote.near.url", near.arg());
-        // Nobody goes there but by the other url.
-        config("remote.http.url", "ssh://nowhere.invalid/node");
-        config("remote.http.annexUrl", &http.annex_url());
-        config("remote.ssh.url", &login.url(ssh.path()));
-        config("remote.ssh.annex-ssh-options", &options);
-        for (name, uuid) in NODES {
-            config(&format!("remote.{name}.annex-uuid"), uuid);
-            let fetch = format!("+refs/heads/*:refs/remotes/{name}/*");
-            config(&format!("remote.{name}.fetch"), &fetch);
+        let mut scene = Self {
+            gateway,
+            nodes: Vec::new(),
+            street: Arc::clone(street),
+            world: Arc::clone(world),
+        };
+        for (number, (node, way)) in (1..).zip(nodes) {
+            let prefix = if uuid == GATEWAY { "0de" } else { &uuid[..3] };
+            let uuid = format!("{prefix}0000{number}-0000-4000-8000-00000000000{number}");
+            let repo = Repo::create(world, &format!("{name}-{node}"), &uuid, true);
+            let _server = scene.know(node, &repo, *way);
+            scene.nodes.push(Node { name: node, repo, _server });
         }
+        world.annex(scene.gateway.path(), &["merge", "--quiet"]);
+        scene
+    }
+
+    /// Makes a repository a remote of the gateway, which a server may serve from now on.
+    fn know(&self, name: &str, repo: &Repo, way: Way) -> Option<Server> {
+        let config = |setting: &str, value: &str| {
+            self.config(&format!("remote.{name}.{setting}"), value);
+        };
+        config("annex-uuid", repo.uuid());
+        config("fetch", &format!("+refs/heads/*:refs/remotes/{name}/*"));
         // The gateway knows what its nodes are called.
-        for ((name, _), node) in NODES.iter().zip(&nodes) {
-            let branch = format!("+git-annex:refs/remotes/{name}/git-annex");
-            world.git(gateway.path(), &["fetch", "-q", node.arg(), &branch]);
-        }
-        world.annex(gateway.path(), &["merge", "--quiet"]);
-        Self { gateway, nodes, login, _http: http, _sshd: sshd, world }
+        let branch = format!("+git-annex:refs/remotes/{name}/git-annex");
+        self.world.git(self.gateway.path(), &["fetch", "-q", repo.arg(), &branch]);
+        let server = match way {
+            Way::Path => {
+                config("url", repo.arg());
+                return None;
+            }
+            Way::Ssh(which) => {
+                let login = self.street.login(which);
+                config("url", &login.url(repo.path()));
+                config("annex-ssh-options", &format!("-F {}", login.config.display()));
+                return None;
+            }
+            Way::Http(Which::Gannet) => Gannet::serve(&self.world, &["--wideopen", repo.arg()]),
+            Way::Http(Which::Reference) => {
+                Reference::serve(&self.world, repo.path(), &["--wideopen"])
+            }
+        };
+        // Nobody goes there but by the other url.
+        config("url", "ssh://nowhere.invalid/node");
+        config("annexUrl", &server.annex_url());
+        Some(server)
     }
 
     /// Has all nodes proxied.
     fn with_proxies() -> Self {
-        let scene = Self::new();
-        for (name, _) in NODES {
-            scene.config(&format!("remote.{name}.annex-proxy"), "true");
+        Self::new().proxied()
+    }
+
+    fn proxied(self) -> Self {
+        for Node { name, .. } in &self.nodes {
+            self.config(&format!("remote.{name}.annex-proxy"), "true");
         }
-        scene.world.annex(scene.gateway.path(), &["updateproxy", "--quiet"]);
-        scene
+        self.world.annex(self.gateway.path(), &["updateproxy", "--quiet"]);
+        self
     }
 
     /// Has all nodes in a cluster called `mycluster`.
     fn with_cluster() -> Self {
-        let scene = Self::new();
-        scene.world.annex(scene.gateway.path(), &["initcluster", "--quiet", "mycluster"]);
-        for (name, _) in NODES {
-            scene.config(&format!("remote.{name}.annex-cluster-node"), "mycluster");
+        Self::new().clustered()
+    }
+
+    fn clustered(self) -> Self {
+        self.world.annex(self.gateway.path(), &["initcluster", "--quiet", "mycluster"]);
+        self.join_cluster();
+        self
+    }
+
+    /// Has all nodes join the cluster, of which the gateway is one already.
+    fn join_cluster(&self) {
+        for Node { name, .. } in &self.nodes {
+            self.config(&format!("remote.{name}.annex-cluster-node"), "mycluster");
         }
-        scene.world.annex(scene.gateway.path(), &["updatecluster", "--quiet"]);
-        scene
+        self.world.annex(self.gateway.path(), &["updatecluster", "--quiet"]);
     }
 
     fn config(&self, name: &str, value: &str) {
@@ -89,17 +181,34 @@ impl Scene {
     }
 
     fn serve(&self) -> Server {
-        Gannet::serve(&self.world, &["--wideopen", self.gateway.arg()])
+        self.serve_by(Which::Gannet)
+    }
+
+    fn serve_by(&self, which: Which) -> Server {
+        match which {
+            Which::Gannet => Gannet::serve(&self.world, &["--wideopen", self.gateway.arg()]),
+            Which::Reference => Reference::serve(&self.world, self.gateway.path(), &["--wideopen"]),
+        }
     }
 
     /// A client that reaches content over HTTP only.
     fn http_client(&self, server: &Server) -> PathBuf {
-        clone(&self.world, self.gateway.path(), &server.annex_url(), GATEWAY)
+        clone(&self.world, self.gateway.path(), &server.annex_url(), self.gateway.uuid())
     }
 
     /// A client that reaches content over ssh only.
     fn ssh_client(&self) -> PathBuf {
-        self.login.clone(&self.world, self.gateway.path())
+        self.ssh_client_of(Which::Gannet)
+    }
+
+    fn ssh_client_of(&self, which: Which) -> PathBuf {
+        self.street.login(which).clone(&self.world, self.gateway.path())
+    }
+
+    /// Runs `git annex testremote --fast` on what is behind a server of the gateway.
+    fn test_remote(&self, server: &Server, remote: &str) -> Finished {
+        let client = self.http_client(server);
+        self.world.try_annex(&client, &["testremote", "--fast", remote])
     }
 
     fn add(&self, client: &Path, name: &str, content: &[u8]) -> String {
@@ -113,21 +222,20 @@ impl Scene {
     #[track_caller]
     fn expect_at(&self, key: &str, expected: &[&str]) {
         let expected: BTreeSet<&str> = expected.iter().copied().collect();
-        let nodes = NODES.iter().zip(&self.nodes);
-        let there = nodes.filter(|(_, node)| node.state(key).present).map(|((name, _), _)| *name);
-        assert_eq!(there.collect::<BTreeSet<_>>(), expected, "at nodes");
+        let there = self.nodes.iter().filter(|node| node.state(key).present);
+        let there: BTreeSet<_> = there.map(|node| node.name).collect();
+        assert_eq!(there, expected, "at nodes");
         eventually(PATIENCE, || {
             let log = self.gateway.location_log(&self.world, key);
-            let known = NODES.iter().filter(|(_, uuid)| log.get(*uuid) == Some(&true));
-            let known: BTreeSet<_> = known.map(|(name, _)| *name).collect();
-            match known == expected && !log.contains_key(GATEWAY) {
+            let known = self.names(|node| log.get(node.uuid()) == Some(&true));
+            match known == expected && !log.contains_key(self.gateway.uuid()) {
                 true => Ok(()),
                 false => Err(format!("recorded {log:?}")),
             }
         });
-        for ((name, _), node) in NODES.iter().zip(&self.nodes) {
+        for Node { name, repo, .. } in &self.nodes {
             eventually(PATIENCE, || {
-                let own = node.location_log(&self.world, key).get(node.uuid()) == Some(&true);
+                let own = repo.location_log_now(&self.world, key).get(repo.uuid()) == Some(&true);
                 match own == expected.contains(name) {
                     true => Ok(()),
                     false => Err(format!("{name} recorded {own} of itself")),
@@ -136,25 +244,39 @@ impl Scene {
         }
     }
 
-    /// Where somebody who clones the gateway now believes the content to be.
+    /// Where everybody now believes the content to be: whoever clones the gateway, and, once they
+    /// have fetched from it, these clients and the nodes.
     #[track_caller]
-    fn expect_whereis(&self, key: &str, expected: &[&str]) {
-        let clone = self.world.fresh("friend");
-        let to = clone.to_str().expect("a path of ASCII");
+    fn expect_whereis(&self, clients: &[&Path], key: &str, expected: &[&str]) {
+        let friend = self.world.fresh("friend");
+        let to = friend.to_str().expect("a path of ASCII");
         self.world.git(self.world.path(), &["clone", "-q", self.gateway.arg(), to]);
-        self.world.annex(&clone, &["init", "--quiet", "friend"]);
-        let said = self.world.try_annex(&clone, &["whereis", "--key", key, "--format=${uuid}\\n"]);
-        let said = said.out();
-        let known = NODES.iter().filter(|(_, uuid)| said.contains(uuid));
-        let known: BTreeSet<_> = known.map(|(name, _)| *name).collect();
-        assert_eq!(known, expected.iter().copied().collect(), "{said}");
+        self.world.annex(&friend, &["init", "--quiet", "friend"]);
+        let nodes = self.nodes.iter().map(|node| node.path());
+        let fetching = nodes.chain(clients.iter().copied());
+        for repo in fetching.clone() {
+            let branch = "+git-annex:refs/remotes/gateway/git-annex";
+            self.world.git(repo, &["fetch", "-q", self.gateway.arg(), branch]);
+            self.world.annex(repo, &["merge", "--quiet"]);
+        }
+        let expected: BTreeSet<_> = expected.iter().copied().collect();
+        for repo in fetching.chain([self.gateway.path(), &friend]) {
+            let said =
+                self.world.try_annex(repo, &["whereis", "--key", key, "--format=${uuid}\\n"]);
+            let known = self.names(|node| said.out().contains(node.uuid()));
+            assert_eq!(known, expected, "{}: {said}", repo.display());
+        }
+    }
+
+    fn names(&self, are: impl Fn(&Node) -> bool) -> BTreeSet<&str> {
+        self.nodes.iter().filter(|node| are(node)).map(|node| node.name).collect()
     }
 
     /// Fails unless git-annex finds nothing wrong anywhere, but that some contents are nowhere any
     /// more, and nothing was left behind.
     #[track_caller]
     fn expect_clean(&self) {
-        for repo in self.nodes.iter().chain([&self.gateway]) {
+        for repo in self.nodes.iter().map(|node| &node.repo).chain([&self.gateway]) {
             let checked = self.world.try_annex(repo.path(), &["fsck", "--all"]);
             let is_fault = |line: &str| line.contains("**") && !line.contains("No known copies");
             let wrong = checked.out().contains("fixing location log");
@@ -165,22 +287,22 @@ impl Scene {
     }
 }
 
-/// Runs `git annex testremote` at what both servers reach, and compares.
-fn compare_test_remote(scene: &Scene, name: &str, remote: &str) {
-    let reference = Reference::serve(&scene.world, scene.gateway.path(), &["--wideopen"]);
-    let ours = scene.serve();
-    let [theirs, ours] = [&reference, &ours].map(|server| {
-        let client = scene.http_client(server);
-        scene.world.try_annex(&client, &["testremote", "--fast", remote])
-    });
-    compare_outputs(name, &theirs, &ours);
-}
-
 const GATEWAY: &str = "6a7e3a1e-0000-4000-8000-000000000001";
-/// The names by which the gateway knows its nodes, and their uuids.
+/// The names by which the gateway knows its usual nodes, and their uuids.
 const NODES: [(&str, &str); 3] = [
     ("near", "0de00001-0000-4000-8000-000000000001"),
     ("http", "0de00002-0000-4000-8000-000000000002"),
     ("ssh", "0de00003-0000-4000-8000-000000000003"),
+];
+/// How the gateway reaches them.
+const USUAL: [(&str, Way); 3] =
+    [("near", Way::Path), ("http", Way::Http(Which::Gannet)), ("ssh", Way::Ssh(Which::Gannet))];
+/// Nodes of each kind.
+const ALL: [(&str, Way); 5] = [
+    ("near", Way::Path),
+    ("ssh", Way::Ssh(Which::Gannet)),
+    ("shell", Way::Ssh(Which::Reference)),
+    ("http", Way::Http(Which::Gannet)),
+    ("p2phttp", Way::Http(Which::Reference)),
 ];
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -204,10 +204,19 @@ impl Repo {
         let Some(name) = names.split('\0').find(|name| name.ends_with(&suffix)) else {
             return BTreeMap::new();
         };
-        let log = world.git(&self.path, &["cat-file", "blob", &format!("git-annex:{name}")]);
-        let mut lines: Vec<_> = log.lines().filter_map(log_line).collect();
-        lines.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
-        lines.into_iter().map(|(_, uuid, there)| (uuid, there)).collect()
+        newest(&world.git(&self.path, &["cat-file", "blob", &format!("git-annex:{name}")]))
+    }
+
+    /// The same, whether it is committed yet or not: git-annex-shell commits when it ends.
+    pub(crate) fn location_log_now(&self, world: &World, key: &str) -> BTreeMap<String, bool> {
+        let suffix = format!("_{}.log", key_file(key).replace('_', "__"));
+        let journal = fs::read_dir(self.annex_dir().join("journal")).into_iter().flatten();
+        let is_log = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(&suffix);
+        let log = journal.flatten().find(is_log);
+        match log.and_then(|log| fs::read_to_string(log.path()).ok()) {
+            Some(log) => newest(&log),
+            None => self.location_log(world, key),
+        }
     }
 
     /// Lets the real git-annex check every object and log of the repository.
@@ -266,6 +275,13 @@ pub(crate) fn key_file(key: &str) -> String {
 /// The files of the recordings with their content.
 pub(crate) fn recorded_files() -> [(&'static str, Vec<u8>); 3] {
     [("a.txt", b"hello\n".to_vec()), ("empty", Vec::new()), ("big.txt", vec![b'x'; 300_000])]
+}
+
+/// What the newest line about each repository says.
+fn newest(log: &str) -> BTreeMap<String, bool> {
+    let mut lines: Vec<_> = log.lines().filter_map(log_line).collect();
+    lines.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    lines.into_iter().map(|(_, uuid, there)| (uuid, there)).collect()
 }
 
 fn log_line(line: &str) -> Option<(f64, String, bool)> {
