@@ -227,7 +227,7 @@ pub fn program(url: &SshUrl, options: &SshOptions, client: &Uuid, server: &Uuid)
         command.push(OsStr::from_bytes(&quoted(word)));
     }
     command.push(" --uuid ");
-    command.push(server.as_str());
+    command.push(OsStr::from_bytes(&uuid_word(server)));
     arguments.push(command);
     let program = match &options.command {
         SshCommand::Ssh => "ssh".into(),
@@ -241,6 +241,14 @@ pub fn program(url: &SshUrl, options: &SshOptions, client: &Uuid, server: &Uuid)
     };
     let (name, attended) = (url.to_string(), !options.unattended);
     Program { name, program, arguments, environment: Vec::new(), attended }
+}
+
+/// As the reference writes it, bare, unless a shell could find something to do in it: whoever may
+/// push to a gateway can write into `proxy.log` which uuids are behind it.
+fn uuid_word(uuid: &Uuid) -> Vec<u8> {
+    let word = uuid.as_str().as_bytes();
+    let is_plain = word.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    if is_plain { word.to_vec() } else { quoted(word) }
 }
 
 /// Quotes a word for a shell, as the reference does.
@@ -348,6 +356,20 @@ mod tests {
             ["-c", "ssh -v \"$@\"", "ssh", "u@h", "-o", "BatchMode=yes"]
         );
         assert!(made.arguments.last().unwrap().to_str().unwrap().starts_with("gannet shell 'p2p"));
+    }
+
+    #[test]
+    fn nothing_in_it_is_for_the_far_shell() {
+        let url = SshUrl::parse(b"ssh://h/$(echo`echo'").unwrap();
+        let options = SshOptions { annex_shell: "printf %s,".into(), ..SshOptions::default() };
+        for evil in ["x;echo,evil", "$(echo)", "`echo`", "a'b", "a&b|c>d", "*", "~", "\\"] {
+            let uuid = Uuid::parse(evil.as_bytes()).unwrap();
+            let made = program(&url, &options, &uuid, &uuid);
+            let mut shell = std::process::Command::new("sh");
+            let said = shell.arg("-c").arg(made.arguments.last().unwrap()).output().unwrap();
+            let expected = format!("p2pstdio,/$(echo`echo',{evil},--uuid,{evil},");
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), expected);
+        }
     }
 
     #[test]
