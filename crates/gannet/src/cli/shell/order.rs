@@ -39,6 +39,7 @@ pub(super) enum Verb {
     P2pStdio,
     NotifyChanges,
     InAnnex,
+    LockContent,
     DropKey,
     RecvKey,
     SendKey,
@@ -164,11 +165,12 @@ fn bad_parameters() -> Refusal {
     Refusal::new(format!("bad parameters; usage: {NAME} [-c] COMMAND DIRECTORY [ARGUMENT]..."))
 }
 
-const COMMANDS: [(&str, Verb); 8] = [
+const COMMANDS: [(&str, Verb); 9] = [
     ("configlist", Verb::ConfigList),
     ("p2pstdio", Verb::P2pStdio),
     ("notifychanges", Verb::NotifyChanges),
     ("inannex", Verb::InAnnex),
+    ("lockcontent", Verb::LockContent),
     ("dropkey", Verb::DropKey),
     ("recvkey", Verb::RecvKey),
     ("sendkey", Verb::SendKey),

@@ -74,6 +74,10 @@ async fn ask(task: &Task, rules: &Rules, repo: &Repo) -> Outcome {
             true => Ok(ExitCode::SUCCESS),
             false => Ok(ExitCode::FAILURE),
         },
+        Verb::LockContent => match &task.keys()?[..] {
+            [key] => line::lock(annex.as_ref(), &asker, key).await,
+            _ => Err(Refusal::new("specify exactly one key")),
+        },
         Verb::DropKey => {
             if !task.force {
                 return Err(Refusal::new(

@@ -83,6 +83,7 @@ impl Rules {
             | Verb::NotifyChanges
             | Verb::P2pStdio
             | Verb::InAnnex
+            | Verb::LockContent
             | Verb::SendKey => None,
             Verb::RecvKey => self.read_only,
             Verb::DropKey | Verb::GcryptSetup => self.read_only.or(self.append_only),
