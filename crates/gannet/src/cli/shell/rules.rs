@@ -1,11 +1,11 @@
 //! What somebody who logged in may do (p2p-line §11).
 
 use std::ffi::{OsStr, OsString};
-use std::path::Component;
 
 use gannet_core::Mode;
 
 use super::order::Verb;
+use super::words::RECEIVE_PACK;
 use super::{Refusal, paths, words};
 
 /// The limits, each with the name of what imposes it.
@@ -123,32 +123,30 @@ impl Rules {
 
     /// The words that git-shell is given for those that came.
     ///
+    /// Where not everything may be done, these are written anew: git-shell reads lines in its own
+    /// way, and shall find in this one what was judged here. What is no service of git's, as the
+    /// commands that an account may have besides, is not to be had then.
+    ///
     /// # Errors
     /// When git may not be used, or not so.
     pub(super) fn permit_git(&self, came: &[OsString]) -> Result<Vec<OsString>, Refusal> {
         self.permit_any_git()?;
-        let split = match came {
-            [line] => words::split(line),
-            came => came.to_vec(),
+        if self.pushes == Pushes::All && self.directories.is_empty() {
+            return Ok(came.to_vec());
+        }
+        let asked = if let [line] = came { words::git_service(line) } else { None };
+        let Some((service, dir)) = asked else {
+            return Err(Refusal::new("only fetching and pushing is allowed here"));
         };
-        let pushes = |word: &OsString| word == "git-receive-pack" || word == "receive-pack";
-        if self.pushes == Pushes::None && split.iter().take(2).any(pushes) {
+        if self.pushes == Pushes::None && service == RECEIVE_PACK {
             return Err(blocked("--readonly"));
         }
-        if !self.directories.is_empty() {
-            let dir = split.last().ok_or_else(|| Refusal::new("bad parameters"))?;
-            let permitted = self.permit_directory(dir)?;
-            if paths::expand(dir).components().any(|part| part == Component::ParentDir) {
-                return Err(Refusal::new("`..` is not allowed here"));
-            }
-            if let ([_], [command, _]) = (came, &split[..]) {
-                let mut line = command.clone();
-                line.push(" ");
-                line.push(words::quote(&permitted));
-                return Ok(vec![line]);
-            }
-        }
-        Ok(came.to_vec())
+        // Only where there is a limit: elsewhere git finds homes by itself.
+        let dir = if self.directories.is_empty() { dir } else { self.permit_directory(&dir)? };
+        let mut line = OsString::from(service);
+        line.push(" ");
+        line.push(words::quote(&dir));
+        Ok(vec![line])
     }
 
     /// What git is told through its environment.

@@ -37,6 +37,44 @@ pub(super) fn quote(word: &OsStr) -> OsString {
     OsString::from_vec(quoted)
 }
 
+/// The service of git that a line asks for, and the directory; as git-shell reads it, for which any
+/// white space after `git` is a dash, and the directory must be quoted.
+pub(super) fn git_service(line: &OsStr) -> Option<(&'static str, OsString)> {
+    let [b'g', b'i', b't', dash, rest @ ..] = line.as_bytes() else { return None };
+    if *dash != b'-' && !dash.is_ascii_whitespace() {
+        return None;
+    }
+    SERVICES.into_iter().find_map(|service| {
+        let quoted = rest.strip_prefix(&service.as_bytes()[b"git-".len()..])?.strip_prefix(b" ")?;
+        Some((service, unquoted(quoted)?))
+    })
+}
+
+/// Reads back one word that git has quoted: `'…'`, in which `'\''` is a quote and `'\!'` what it
+/// says. `None` if it is something else, or more.
+fn unquoted(quoted: &[u8]) -> Option<OsString> {
+    let mut word = Vec::new();
+    let mut rest = quoted.strip_prefix(b"'")?;
+    loop {
+        rest = match rest {
+            [b'\'', b'\\', byte @ (b'\'' | b'!'), b'\'', rest @ ..] => {
+                word.push(*byte);
+                rest
+            }
+            [b'\''] => return Some(OsString::from_vec(word)),
+            [] | [b'\'', ..] => return None,
+            [byte, rest @ ..] => {
+                word.push(*byte);
+                rest
+            }
+        };
+    }
+}
+
+/// The service by which others push.
+pub(super) const RECEIVE_PACK: &str = "git-receive-pack";
+const SERVICES: [&str; 3] = [RECEIVE_PACK, "git-upload-pack", "git-upload-archive"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +94,34 @@ mod tests {
         ];
         for (line, words) in cases {
             assert_eq!(split(line.as_ref()), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn services_are_found_as_git_shell_finds_them() {
+        let cases = [
+            ("git-receive-pack '/x'", Some(("git-receive-pack", "/x"))),
+            ("git receive-pack '/x'", Some(("git-receive-pack", "/x"))),
+            ("git\treceive-pack '/x y'", Some(("git-receive-pack", "/x y"))),
+            ("git\nupload-pack '~/x'", Some(("git-upload-pack", "~/x"))),
+            (r"git-upload-archive '/it'\''s'\!''", Some(("git-upload-archive", "/it's!"))),
+            ("git-upload-pack ''", Some(("git-upload-pack", ""))),
+            ("git-upload-pack /x", None),
+            ("git-upload-pack\t'/x'", None),
+            ("git-upload-pack  '/x'", None),
+            ("git-upload-pack '/x' '/y'", None),
+            (r"git-upload-pack '/x'\'' /y'", Some(("git-upload-pack", "/x' /y"))),
+            ("git-upload-pack '/x", None),
+            ("git-upload-packs '/x'", None),
+            ("gitupload-pack '/x'", None),
+            ("git-shell '/x'", None),
+            ("cvs server", None),
+            ("git", None),
+            ("", None),
+        ];
+        for (line, expected) in cases {
+            let expected = expected.map(|(service, dir)| (service, dir.into()));
+            assert_eq!(git_service(line.as_ref()), expected, "{line}");
         }
     }
 

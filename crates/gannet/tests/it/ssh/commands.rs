@@ -28,9 +28,15 @@ fn options_limit_a_key_as_the_environment_does_and_pushes_too() {
     let (read, write) = (format!("git-upload-pack '{srv}'"), format!("git-receive-pack '{srv}'"));
     let other = format!("git-upload-pack '{bare}'");
     let roundabout = format!("git-upload-pack '{bare}/../srv'");
+    // As git-shell reads them, these are pushes, and one of them to a directory that is not there.
+    let (tab, line_feed) = (write.replacen('-', "\t", 1), write.replacen('-', "\n", 1));
+    let two_words = format!(r"git-upload-pack '{bare}'\'' {srv}'");
+    let quoted = format!("git-upload-pack '{}'", path(&world, r"/repos/sp ace/r'\''q"));
+    let strange = path(&world, "/repos/sp ace/r'q");
     let drop = format!("git-annex-shell 'dropkey' '{srv}' '--force' 'X--a'");
     let list = format!("git-annex-shell 'configlist' '{bare}' '--' 'autoinit=1' '--'");
-    let cases: [(&[&str], &str, Option<&str>); 12] = [
+    let no_other = Some("only fetching and pushing is allowed here");
+    let cases: [(&[&str], &str, Option<&str>); 20] = [
         (&["--readonly"], &read, None),
         (&["--readonly"], &write, Some("Action blocked by --readonly")),
         (&["--readonly"], &drop, Some("Action blocked by --readonly")),
@@ -40,7 +46,15 @@ fn options_limit_a_key_as_the_environment_does_and_pushes_too() {
         (&["--limited"], &read, Some("Action blocked by --limited")),
         (&["--directory", &srv], &read, None),
         (&["--directory", &srv], &other, Some("Only allowed to access")),
-        (&["--directory", &srv], &roundabout, Some("is not allowed here")),
+        (&["--directory", &srv], &roundabout, None),
+        (&["--readonly"], &tab, Some("Action blocked by --readonly")),
+        (&["--readonly"], &line_feed, Some("Action blocked by --readonly")),
+        (&["--readonly"], "cvs server", no_other),
+        (&["--appendonly"], "cvs server", no_other),
+        (&["--readonly"], &quoted, None),
+        (&["--directory", &strange], &quoted, None),
+        (&["--directory", &srv], &two_words, Some("Only allowed to access")),
+        (&["--directory", &srv], "git-receive-pack", no_other),
         (&[], &drop, None),
         (&[], "", Some("bad parameters")),
     ];
@@ -55,7 +69,9 @@ fn options_limit_a_key_as_the_environment_does_and_pushes_too() {
                 "tied to a key" => command.arg("shell").args(options),
                 _ => {
                     command = world.command(world.path(), gannet.join("git-annex-shell"));
-                    let line = format!("/some/where/gannet  shell {}", options.join(" "));
+                    let options: String =
+                        options.iter().map(|word| format!(" \"{word}\"")).collect();
+                    let line = format!("/some/where/gannet  shell{options}");
                     command.args(["-c", &line]).stdin(no_wish(&world))
                 }
             };
