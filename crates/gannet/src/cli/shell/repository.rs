@@ -148,20 +148,15 @@ fn config_list(task: &Task, rules: &Rules, path: &Path, found: Identity) -> Outc
     let mut uuid = found.uuid;
     if uuid.is_none() && (task.autoinit || found.has_annex_branch) {
         let options = InitOptions { description: String::new(), bare: false, uuid: None };
-        match rules.permit_init() {
-            Ok(()) => {
-                let opened = Repo::open(path, Arc::new(SystemClock));
-                uuid = Some(match opened {
-                    Ok(repo) => repo.uuid().clone(),
-                    Err(OpenError::NotAnnex { .. }) => {
-                        create(path, &options, &SystemClock).map_err(|error| unusable(&error))?
-                    }
-                    Err(error) => return Err(unusable(&error)),
-                });
+        rules.permit_init()?;
+        let opened = Repo::open(path, Arc::new(SystemClock));
+        uuid = Some(match opened {
+            Ok(repo) => repo.uuid().clone(),
+            Err(OpenError::NotAnnex { .. }) => {
+                create(path, &options, &SystemClock).map_err(|error| unusable(&error))?
             }
-            Err(refusal) if task.autoinit => return Err(refusal),
-            Err(_) => {}
-        }
+            Err(error) => return Err(unusable(&error)),
+        });
     }
     let uuid = uuid.as_ref().map_or("", |uuid| uuid.as_str());
     let gcrypt = found.gcrypt_id.unwrap_or_default();

@@ -142,6 +142,23 @@ fn what_was_not_recorded_is_done_as_the_reference_does_it() {
 }
 
 #[test]
+fn who_only_reads_has_nothing_initialised() {
+    let world = repositories();
+    let srv = path(&world, "/repos/srv");
+    world.git(&srv, &["push", "-q", &path(&world, "/repos/bare"), "git-annex"]);
+    for repository in ["bare", "plain", "srv"] {
+        let line = path(&world, &format!("git-annex-shell 'configlist' '/repos/{repository}'"));
+        let [ours, theirs] = [Which::Gannet, Which::Reference].map(|which| {
+            let shell = programs(&world, which).join("git-annex-shell");
+            let mut command = world.command(world.path(), shell);
+            command.args(["-c", &line]).env("GIT_ANNEX_SHELL_READONLY", "1");
+            finish(&mut command, PATIENCE)
+        });
+        assert_eq!((ours.code, &ours.stdout), (theirs.code, &theirs.stdout), "{ours}\n{theirs}");
+    }
+}
+
+#[test]
 fn it_is_known_by_its_name_however_it_comes_by_it() {
     let world = repositories();
     let line = path(&world, "git-annex-shell 'configlist' '/repos/srv'");
