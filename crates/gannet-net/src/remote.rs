@@ -7,5 +7,6 @@ pub mod external;
 pub mod http;
 pub mod httpalso;
 pub mod line;
+pub mod s3;
 pub mod special;
 pub mod ssh;

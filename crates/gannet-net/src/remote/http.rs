@@ -17,7 +17,6 @@ use gannet_wire::http::{Action, Version};
 use reqwest::StatusCode;
 
 use self::caller::Caller;
-use self::sending::Sending;
 
 mod caller;
 mod client;
@@ -29,7 +28,9 @@ mod sign_in;
 mod tests;
 mod url;
 
+pub(in crate::remote) use caller::chain;
 pub use client::{BadHttpClient, HttpClient, HttpClientOptions};
+pub(in crate::remote) use sending::Sending;
 pub use sign_in::{Known, SignIn};
 pub use url::{AnnexUrl, BadUrl};
 

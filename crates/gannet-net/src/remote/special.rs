@@ -27,6 +27,7 @@ mod spool;
 mod store;
 mod whole;
 
+pub(crate) use config::size;
 pub use config::{Plain, Unusable};
 pub use spool::{Spool, SpoolOptions};
 pub use store::{Found, Guard, Permission, Source, Store};

@@ -434,7 +434,7 @@ fn right_for(action: &Action) -> Denied {
 }
 
 /// An error with its causes: the outermost one seldom says what happened.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::remote) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

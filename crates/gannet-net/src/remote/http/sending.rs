@@ -15,14 +15,14 @@ use crate::watched::{CutOff, Doubt, Watched};
 
 /// The body of a put. A doubtful content ends before its announced length, so that the server
 /// does not store it (p2p-http §3.4).
-pub(super) struct Sending {
+pub(in crate::remote) struct Sending {
     /// Behind a lock only to be `Sync`, which the HTTP library wants; nobody else locks it.
     content: Mutex<Watched>,
     sent: Arc<Sent>,
 }
 
 /// How far a body has come.
-pub(super) struct Sent(Mutex<State>);
+pub(in crate::remote) struct Sent(Mutex<State>);
 
 struct State {
     /// Since when it has been the server's turn; `None` while the content is waited for.
@@ -34,7 +34,7 @@ struct State {
 }
 
 impl Sending {
-    pub(super) fn new(mut content: Content) -> (Self, Arc<Sent>) {
+    pub(in crate::remote) fn new(mut content: Content) -> (Self, Arc<Sent>) {
         let state = State { since: Some(Instant::now()), complete: false, broke: None };
         let sent = Arc::new(Sent(Mutex::new(state)));
         let noting = Arc::clone(&sent);
@@ -60,13 +60,13 @@ impl Sending {
 
 impl Sent {
     /// Why the body was cut short, if it was.
-    pub(super) fn broke(&self) -> Option<Error> {
+    pub(in crate::remote) fn broke(&self) -> Option<Error> {
         self.state().broke.take()
     }
 
     /// Ends when the server has done nothing for too long: `idle` while it should take bytes,
     /// `reply` when it has them all.
-    pub(super) async fn stalls(&self, idle: Duration, reply: Duration) {
+    pub(in crate::remote) async fn stalls(&self, idle: Duration, reply: Duration) {
         loop {
             let (since, complete) = {
                 let state = self.state();

@@ -26,6 +26,19 @@ pub enum Unusable {
     /// No size.
     #[error("the special remote has no size of chunks that makes sense (chunk={0})")]
     Chunk(String),
+    /// Another setting.
+    #[error("the special remote has {name}={value}: {why}")]
+    Setting {
+        /// Which one.
+        name: String,
+        /// What it says.
+        value: String,
+        /// What is wrong with that.
+        why: &'static str,
+    },
+    /// Nobody to be there.
+    #[error("the special remote has no credentials that can be used: {0}")]
+    Credentials(&'static str),
 }
 
 impl Plain {
@@ -64,7 +77,7 @@ impl Plain {
 }
 
 /// A number and a unit, e.g. `40kb`; without one, bytes.
-fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     let unit = text[end..].trim().to_ascii_lowercase();
