@@ -9,7 +9,7 @@ use gannet_wire::p2p::client::{Broken, Event, Unasked};
 use gannet_wire::p2p::{Answer, Client, MustClose, Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::LineLimits;
 use super::dial::{Dial, Dialled, Farewell};
@@ -208,15 +208,17 @@ impl Connection {
         }
     }
 
-    /// The next event that is not only something to say.
+    /// The next event that is not only something to say. That bytes come is not enough to be
+    /// waited for longer: they may never become one.
     async fn event(&mut self, limit: Duration) -> Result<Event, Trouble> {
+        let deadline = Instant::now() + limit;
         loop {
             match self.client.pull() {
                 Some(Event::Say(said)) => self.send(&said).await?,
                 Some(event) => return Ok(event),
                 None => {
                     let read = self.wire.read(self.client.inbox());
-                    if timeout(limit, read).await.map_err(|_| Trouble::Hung(limit))?? == 0 {
+                    if timeout_at(deadline, read).await.map_err(|_| Trouble::Hung(limit))?? == 0 {
                         self.client.finish();
                     }
                 }

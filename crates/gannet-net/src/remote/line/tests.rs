@@ -36,6 +36,8 @@ struct Pipe {
     cut: AtomicU64,
     /// The server says nothing at all.
     mute: AtomicBool,
+    /// But it mutters, without ever coming to the end of a line.
+    mutters: AtomicBool,
 }
 
 impl Pipe {
@@ -49,6 +51,7 @@ impl Pipe {
             open: Arc::default(),
             cut: AtomicU64::new(u64::MAX),
             mute: AtomicBool::new(false),
+            mutters: AtomicBool::new(false),
         })
     }
 
@@ -86,12 +89,20 @@ impl Dial for Pipe {
             newest: self.newest,
         };
         let mute = self.mute.load(Ordering::Relaxed);
+        let mutters = self.mutters.load(Ordering::Relaxed);
         tokio::spawn(async move {
             open.fetch_add(1, Ordering::Relaxed);
             let (hears, mut says) = split(there);
             if mute {
                 let mut hears = hears;
-                while hears.read_u8().await.is_ok() {}
+                loop {
+                    tokio::select! {
+                        heard = hears.read_u8() => if heard.is_err() { break },
+                        () = tokio::time::sleep(Duration::from_secs(5)), if mutters => {
+                            says.write_all(b"x").await.ok();
+                        }
+                    }
+                }
             } else if cut == u64::MAX {
                 door.serve(hears, says).await;
             } else {
@@ -313,13 +324,16 @@ async fn a_refusal_says_which_right_is_lacking() {
 
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_is_given_up() {
-    let pipe = Pipe::new(Version::V4);
-    pipe.mute.store(true, Ordering::Relaxed);
-    let remote = pipe.remote(Version::V4);
-    let sample = Sample::secure(6, 10);
-    let error = remote.check_present(&asker(), &sample.key).await.unwrap_err();
-    assert!(error.to_string().contains("did nothing for 20 seconds"), "{error}");
-    until(async || pipe.open() == 0).await;
+    for mutters in [false, true] {
+        let pipe = Pipe::new(Version::V4);
+        pipe.mute.store(true, Ordering::Relaxed);
+        pipe.mutters.store(mutters, Ordering::Relaxed);
+        let remote = pipe.remote(Version::V4);
+        let sample = Sample::secure(6, 10);
+        let error = remote.check_present(&asker(), &sample.key).await.unwrap_err();
+        assert!(error.to_string().contains("did nothing for 20 seconds"), "{error}");
+        until(async || pipe.open() == 0).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
