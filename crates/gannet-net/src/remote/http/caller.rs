@@ -146,10 +146,12 @@ impl Caller {
         let call = self.call(asker, action, self.speaks_at_most());
         let body = Some(Body::wrap(body));
         let reply = self.exchange(&call.write(), body, &Waiting::Sent(sent)).await?;
-        match reply.status() {
-            StatusCode::OK => self.body(reply).await,
-            _ => Err(self.refused(action, reply).await),
+        if reply.status() == StatusCode::OK {
+            return self.body(reply).await;
         }
+        // Another login may be wanted by now, for which the next put asks first.
+        self.acquainted.store(false, Ordering::Relaxed);
+        Err(self.refused(action, reply).await)
     }
 
     /// Keeps a lock for as long as `body` has no end.
@@ -248,7 +250,11 @@ impl Caller {
                     repeated = true;
                     continue;
                 }
-                Err(error) => return Err(self.fault(chain(&error.without_url()))),
+                Err(error) => {
+                    // Where we were sent nobody may be any more.
+                    *self.base() = self.origin.clone();
+                    return Err(self.fault(chain(&error.without_url())));
+                }
             };
             let may_repeat = !once && attempts < ATTEMPTS_MAX;
             match reply.status().as_u16() {
@@ -272,7 +278,7 @@ impl Caller {
     }
 
     fn url(&self, target: &str) -> Result<Url> {
-        let base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = self.base();
         let base = base.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{target}")).map_err(|error| self.fault(error))
     }
@@ -293,8 +299,12 @@ impl Caller {
         if url.scheme() == "https" && base.scheme() != "https" {
             return Err(self.fault(format_args!("redirects to {base}, which is not encrypted")));
         }
-        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = base;
+        *self.base() = base;
         Ok(())
+    }
+
+    fn base(&self) -> MutexGuard<'_, Url> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logins are for the server that they were given for, however it is reached.

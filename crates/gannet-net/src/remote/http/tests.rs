@@ -21,6 +21,7 @@ use crate::serve::http::tests::{Access, Shed, U};
 use crate::serve::http::{HttpDoor, Limits};
 
 mod front;
+mod moving;
 
 annex_keeps_its_promise!(over_http, place(Meddling::default(), Version::V4).await);
 annex_keeps_its_promise!(over_http_v3, place(Meddling::default(), Version::V3).await);
