@@ -135,8 +135,10 @@ impl Cluster {
         let gateway = &self.parts.gateway;
         let members = self.parts.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let may_ask = |member: &&Member| {
-            let other = member.node.gateway.as_ref();
-            !other.is_some_and(|other| plan::is_bypassed(other, &gateway.uuid, &asker.bypass))
+            let node = &member.node;
+            let is_cluster = node.uuid.as_cluster().is_some();
+            let gateway_there = node.gateway.as_ref();
+            !is_cluster || !plan::is_bypassed(gateway_there, &gateway.uuid, &asker.bypass)
         };
         let members: Arc<[Member]> = members.iter().filter(may_ask).cloned().collect();
         if members.is_empty() {
@@ -152,6 +154,17 @@ impl Cluster {
             key: key.clone(),
             file: file.clone(),
         })
+    }
+
+    /// # Errors
+    /// When the request has been here before: then the one that it is part of has the key's turn,
+    /// and waits for this one.
+    fn removal(&self, asker: &Asker, key: &Key) -> Result<Request> {
+        if asker.bypass.contains(&self.parts.gateway.uuid) {
+            let why = "the removal has passed here already".to_owned();
+            return Err(Error::Remote { place: self.to_string(), why });
+        }
+        self.request(asker, key, &AssociatedFile::default())
     }
 }
 
@@ -237,7 +250,7 @@ impl Annex for Cluster {
     }
 
     async fn remove(&self, asker: &Asker, key: &Key) -> Result<Removal> {
-        self.request(asker, key, &AssociatedFile::default())?.remove(None).await
+        self.removal(asker, key)?.remove(None).await
     }
 
     async fn remove_before(
@@ -246,7 +259,7 @@ impl Annex for Cluster {
         key: &Key,
         deadline: Timestamp,
     ) -> Result<Removal> {
-        self.request(asker, key, &AssociatedFile::default())?.remove(Some(deadline)).await
+        self.removal(asker, key)?.remove(Some(deadline)).await
     }
 
     /// The gateway's own clock: what is removed before a deadline on it is removed before that

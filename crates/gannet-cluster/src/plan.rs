@@ -73,10 +73,10 @@ pub(crate) fn believed(uuid: &Uuid, facts: &Facts, ours: &BTreeSet<&Uuid>) -> bo
     }
 }
 
-/// Whether another gateway of the same cluster must not be asked: the request has passed it
-/// already, or has been here before (proxy-cluster §10).
-pub(crate) fn is_bypassed(gateway: &Uuid, us: &Uuid, bypass: &[Uuid]) -> bool {
-    gateway == us || bypass.contains(gateway) || bypass.contains(us)
+/// Whether a cluster behind another gateway, as far as that is known, must not be asked: the
+/// request has passed it already, or has been here before (proxy-cluster §10).
+pub(crate) fn is_bypassed(gateway: Option<&Uuid>, us: &Uuid, bypass: &[Uuid]) -> bool {
+    bypass.contains(us) || gateway.is_some_and(|it| it == us || bypass.contains(it))
 }
 
 #[cfg(test)]

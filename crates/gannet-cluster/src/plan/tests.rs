@@ -80,9 +80,12 @@ fn a_cluster_has_what_its_nodes_have() {
 fn nobody_is_asked_by_whom_the_request_came() {
     let [us, peer, third] =
         ["us", "peer", "third"].map(|text| Uuid::parse(text.as_bytes()).expect("a uuid"));
-    assert!(!is_bypassed(&peer, &us, &[]));
-    assert!(!is_bypassed(&peer, &us, std::slice::from_ref(&third)));
-    assert!(is_bypassed(&peer, &us, &[third.clone(), peer.clone()]));
-    assert!(is_bypassed(&peer, &us, std::slice::from_ref(&us)));
-    assert!(is_bypassed(&us, &us, &[]));
+    assert!(!is_bypassed(Some(&peer), &us, &[]));
+    assert!(!is_bypassed(Some(&peer), &us, std::slice::from_ref(&third)));
+    assert!(is_bypassed(Some(&peer), &us, &[third.clone(), peer.clone()]));
+    assert!(is_bypassed(Some(&peer), &us, std::slice::from_ref(&us)));
+    assert!(is_bypassed(Some(&us), &us, &[]));
+    // Another cluster, wherever it is.
+    assert!(!is_bypassed(None, &us, std::slice::from_ref(&third)));
+    assert!(is_bypassed(None, &us, &[third, us.clone()]));
 }

@@ -123,6 +123,37 @@ async fn whoever_was_passed_is_not_asked_again() {
     assert!(two.clusters[0].check_present(&stranger, &sample.key).await.expect("an answer"));
 }
 
+/// Two clusters of which each is a node of the other, with nothing that tells it from one that is
+/// the same behind another gateway.
+#[tokio::test]
+async fn clusters_that_are_nodes_of_each_other_do_not_ask_each_other_for_ever() {
+    let two = two();
+    for place in [0, 1] {
+        let node = |uuid: &Uuid, annex: Arc<dyn Annex>| Node {
+            uuid: uuid.clone(),
+            name: uuid.to_string(),
+            cost: 200.0,
+            read_only: false,
+            gateway: None,
+            annex,
+        };
+        two.clusters[place].set_nodes(&[
+            node(&node_uuid(place), Arc::new(two.nodes[place].clone())),
+            node(cluster_uuid().as_uuid(), two.clusters[1 - place].clone()),
+        ]);
+    }
+    let sample = Sample::secure(1, 100);
+    let file = AssociatedFile::default();
+    let stored = two.clusters[0].put(&asker(), &sample.key, &file, sample.content(0)).await;
+    let plus: BTreeSet<_> = stored.expect("a put").plus.into_iter().collect();
+    assert_eq!(plus, [node_uuid(0), node_uuid(1)].into());
+    let asked = two.nodes.iter().map(|node| puts(node).len()).sum::<usize>();
+    assert!(asked <= 3, "{asked}");
+    let removal = two.clusters[0].remove(&asker(), &sample.key).await.expect("a removal");
+    assert!(!removal.removed, "that is more than is known");
+    assert!(two.nodes.iter().all(|node| node.content_of(&sample.key).is_none()));
+}
+
 /// What costs the same as the other gateway is found wherever it is.
 #[tokio::test]
 async fn content_is_found_behind_either() {

@@ -59,6 +59,8 @@ pub struct LineLimits {
     pub keep: Duration,
     /// No newer version is spoken.
     pub newest: Version,
+    /// Who speaks only an older one is not spoken to.
+    pub oldest: Version,
 }
 
 impl Default for LineLimits {
@@ -71,6 +73,7 @@ impl Default for LineLimits {
             idle: Duration::from_secs(120),
             keep: Duration::from_secs(60),
             newest: Version::NEWEST,
+            oldest: Version::V0,
         }
     }
 }

@@ -190,6 +190,10 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Talk<R, W> {
         let annex = Arc::clone(&self.door.annex);
         let mut asker = self.door.asker.clone();
         asker.bypass.extend_from_slice(self.server.bypass());
+        if !self.server.version().lists_others() {
+            // It may be a gateway, which cannot say what to bypass: at least, not back to it.
+            asker.bypass.extend(asker.client.clone());
+        }
         let asker = &asker;
         let answer = match request {
             Request::CheckPresent { key } => {

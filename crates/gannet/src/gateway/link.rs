@@ -12,6 +12,7 @@ use gannet_core::{
 use gannet_net::remote::http::{HttpClient, HttpClientOptions, Known, Patience};
 use gannet_net::remote::line::LineLimits;
 use gannet_net::remote::ssh::SshOptions;
+use gannet_net::serve::p2p::Version;
 use gannet_repo::Repo;
 use tokio::sync::OnceCell;
 
@@ -96,7 +97,7 @@ impl Link {
         let reach = Reach {
             client: self.ways.client.clone(),
             ssh: self.ssh_options(),
-            line: LineLimits::default(),
+            line: LineLimits { oldest: oldest(&self.uuid), ..LineLimits::default() },
             http: self.ways.http()?,
             sign_in: Arc::new(sign_in),
             patience: Patience::default(),
@@ -118,6 +119,12 @@ impl Link {
             setting,
         )
     }
+}
+
+/// A cluster behind another gateway, whoever asks us, has to be told which gateways were passed:
+/// without that requests between the two would never end (proxy-cluster §10, §12 no. 3).
+fn oldest(uuid: &Uuid) -> Version {
+    if uuid.as_cluster().is_some() { Version::V2 } else { Version::V0 }
 }
 
 #[async_trait]

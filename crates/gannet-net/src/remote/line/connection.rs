@@ -42,6 +42,8 @@ pub(super) enum Trouble {
     Io(#[from] io::Error),
     #[error("the other end did nothing for {} seconds", .0.as_secs())]
     Hung(Duration),
+    #[error("the other end does not speak version {} of the protocol, which is needed", .0.number())]
+    TooOld(Version),
     #[error("the other end's answer makes no sense here")]
     Nonsense,
 }
@@ -79,6 +81,9 @@ impl Connection {
             permit: None,
         };
         match connection.greeted().await {
+            Ok(()) if connection.version() < limits.oldest => {
+                Err(connection.fault(Trouble::TooOld(limits.oldest)).await)
+            }
             Ok(()) => Ok(connection),
             Err(trouble) => Err(connection.fault(trouble).await),
         }

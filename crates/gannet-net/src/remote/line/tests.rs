@@ -84,7 +84,7 @@ impl Dial for Pipe {
         let (open, cut) = (Arc::clone(&self.open), self.cut.load(Ordering::Relaxed));
         let door = LineDoor {
             annex: Arc::new(Guarded::new(self.stern.clone())),
-            asker: Asker::with_mode(self.mode),
+            asker: Asker { client: Some(client()), ..Asker::with_mode(self.mode) },
             git: Arc::new(NoGit),
             newest: self.newest,
         };
@@ -132,6 +132,11 @@ fn place(client: Version, server: Version) -> Parts {
     let pipe = Pipe::new(server);
     let clock = Arc::clone(pipe.stern.test_clock());
     Parts::new(Arc::new(pipe.remote(client)), Some(clock), pipe).far()
+}
+
+/// Who asks, as whoever is at the door knows it.
+fn client() -> Uuid {
+    Uuid::parse(b"c1c1c1c1-0000-4000-8000-000000000002").unwrap()
 }
 
 fn asker() -> Asker {
@@ -222,6 +227,36 @@ async fn a_connection_that_closed_while_idle_is_not_noticed_by_anybody() {
         assert!(remote.lock(&asker(), &present.key).await.unwrap().is_some());
     }
     assert!(pipe.dialled.load(Ordering::Relaxed) > 1);
+}
+
+#[tokio::test]
+async fn who_cannot_be_told_what_to_bypass_is_not_spoken_to_if_that_is_needed() {
+    for server in Version::ALL {
+        let pipe = Pipe::new(server);
+        let limits = LineLimits { oldest: Version::V2, ..LineLimits::default() };
+        let (remote, sample) = (pipe.remote_within(limits), Sample::secure(1, 9));
+        match remote.check_present(&asker(), &sample.key).await {
+            Ok(_) => assert!(server.lists_others()),
+            Err(error) => {
+                assert!(!server.lists_others(), "{server:?}: {error}");
+                assert!(error.to_string().contains("does not speak version 2"), "{error}");
+                assert_eq!(pipe.stern.asked(), []);
+            }
+        }
+        until(async || pipe.open() == usize::from(server.lists_others())).await;
+    }
+}
+
+/// Then it is not asked back by what it asked for.
+#[tokio::test]
+async fn who_cannot_say_what_to_bypass_is_bypassed() {
+    for version in Version::ALL {
+        let pipe = Pipe::new(Version::V4);
+        pipe.remote(version).check_present(&asker(), &Sample::secure(1, 9).key).await.unwrap();
+        let [(heard, _)] = pipe.stern.asked().try_into().unwrap();
+        let expected = if version.lists_others() { vec![] } else { vec![client()] };
+        assert_eq!(heard.bypass, expected, "{version:?}");
+    }
 }
 
 #[tokio::test]
