@@ -53,23 +53,25 @@ fn what_passes_of_testremote_with_the_reference_passes_on_a_cluster_of_each_kind
     scene.expect_clean();
 }
 
-fn journey(scene: &Scene, client: &Path) {
+/// With a cluster of all nodes.
+pub(super) fn journey(scene: &Scene, client: &Path) {
     let annex = |args: &[&str]| scene.world.annex(client, args);
-    let all: &[&str] = &ALL.map(|(name, _)| name);
+    let all: &[&str] = &scene.nodes.iter().map(|node| node.name).collect::<Vec<_>>();
     let content = vec![7; 1_500_000];
     let key = scene.add(client, "file", &content);
     annex(&["copy", "--quiet", "--to", "origin-mycluster", "file"]);
     scene.expect_at(&key, all);
-    scene.expect_whereis(&[client], &key, all);
-    // The client was told by the cluster who has it.
+    // The client was told by the cluster who has it, and so are all others.
     let known = annex(&["whereis", "file"]);
-    assert!(known.contains("6 copies"), "{known}");
+    assert!(known.contains(&format!("{} copies", all.len() + 1)), "{known}");
+    scene.expect_whereis(&[client], &key, all);
     annex(&["drop", "--quiet", "file"]);
     annex(&["get", "--quiet", "--from", "origin-mycluster", "file"]);
     assert!(fs::read(client.join("file")).expect("what came") == content);
     annex(&["fsck", "--quiet", "--from", "origin-mycluster", "file"]);
-    annex(&["drop", "--quiet", "--from", "origin-http", "file"]);
-    scene.expect_at(&key, &["near", "ssh", "shell", "p2phttp"]);
+    let (first, others) = all.split_first().expect("nodes");
+    annex(&["drop", "--quiet", "--from", &format!("origin-{first}"), "file"]);
+    scene.expect_at(&key, others);
     // It goes where it is not.
     annex(&["copy", "--quiet", "--to", "origin-mycluster", "file"]);
     annex(&["drop", "--quiet", "--from", "origin-mycluster", "file"]);
@@ -77,4 +79,6 @@ fn journey(scene: &Scene, client: &Path) {
     annex(&["move", "--quiet", "--to", "origin-mycluster", "file"]);
     assert!(!client.join("file").exists());
     scene.expect_at(&key, all);
+    annex(&["move", "--quiet", "--from", "origin-mycluster", "file"]);
+    scene.expect_at(&key, &[]);
 }

@@ -14,6 +14,8 @@ use crate::ssh::sshd::{Login, Sshd};
 
 mod changes;
 mod clusters;
+mod nodes;
+mod pairs;
 mod proxies;
 mod shell;
 
@@ -53,14 +55,19 @@ enum Way {
 /// What a world with ssh has: a server of each kind, and a key that it lets in.
 struct Street {
     logins: [Login; 2],
-    _sshds: [Sshd; 2],
+    sshds: [Sshd; 2],
 }
 
 impl Street {
     fn new(world: &World) -> Self {
         let sshds = [Which::Gannet, Which::Reference].map(|which| Sshd::start(world, which));
         let logins = [&sshds[0], &sshds[1]].map(|sshd| sshd.admit(world, ""));
-        Self { logins, _sshds: sshds }
+        Self { logins, sshds }
+    }
+
+    /// What the servers logged.
+    fn log(&self) -> String {
+        self.sshds.iter().map(Sshd::log).collect()
     }
 
     fn login(&self, which: Which) -> &Login {

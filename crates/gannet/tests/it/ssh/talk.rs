@@ -11,7 +11,7 @@ use crate::harness::{CLIENT, Repo, World, eventually};
 
 /// A program that is spoken to. Little more than what is heard is taken from it. Dropping it
 /// kills it.
-pub(super) struct Talk {
+pub(crate) struct Talk {
     program: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -19,7 +19,7 @@ pub(super) struct Talk {
 
 impl Talk {
     /// Starts it.
-    pub(super) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut program = command.spawn().expect("start a program");
         let input = program.stdin.take();
@@ -39,7 +39,7 @@ impl Talk {
     }
 
     /// Starts the newest version of the line protocol with the repository, through ssh.
-    pub(super) fn through(login: &Login, world: &World, repo: &Repo) -> Self {
+    pub(crate) fn through(login: &Login, world: &World, repo: &Repo) -> Self {
         let asked = format!("git-annex-shell 'p2pstdio' '{}' '{CLIENT}'", repo.arg());
         let mut talk = Self::start(login.command(world, &asked));
         talk.expect(&format!("AUTH-SUCCESS {}", repo.uuid()));
@@ -48,49 +48,49 @@ impl Talk {
     }
 
     /// Says this, as it is.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         let input = self.input.as_mut().expect("an input");
         input.write_all(text.as_bytes()).expect("write to a program");
     }
 
     /// Says a line, and expects one that begins so.
     #[track_caller]
-    pub(super) fn ask(&mut self, line: &str, beginning: &str) {
+    pub(crate) fn ask(&mut self, line: &str, beginning: &str) {
         self.say(&format!("{line}\n"));
         self.expect_beginning(beginning);
     }
 
     /// Returns the next line that it says.
     #[track_caller]
-    pub(super) fn hear(&mut self) -> String {
+    pub(crate) fn hear(&mut self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("another line")
     }
 
     #[track_caller]
-    pub(super) fn expect(&mut self, expected: &str) {
+    pub(crate) fn expect(&mut self, expected: &str) {
         assert_eq!(self.hear(), expected);
     }
 
     #[track_caller]
-    pub(super) fn expect_beginning(&mut self, beginning: &str) {
+    pub(crate) fn expect_beginning(&mut self, beginning: &str) {
         let line = self.hear();
         assert!(line.starts_with(beginning), "{line}");
     }
 
     /// Passes over what does not begin so.
     #[track_caller]
-    pub(super) fn wait_for(&mut self, beginning: &str) {
+    pub(crate) fn wait_for(&mut self, beginning: &str) {
         while !self.hear().starts_with(beginning) {}
     }
 
     /// Closes its input, and returns its exit code.
-    pub(super) fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         drop(self.input.take());
         self.wait()
     }
 
     /// Waits for its end, and returns its exit code.
-    pub(super) fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         eventually(PATIENCE, || {
             let status = self.program.try_wait().expect("wait for a program");
             status.ok_or_else(|| "it runs on".to_owned())

@@ -42,7 +42,7 @@ fn every_pair_does_what_its_version_can() {
 
 /// Who is at one of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Party {
+pub(crate) enum Party {
     Gannet,
     GitAnnex,
 }
@@ -111,14 +111,14 @@ impl fmt::Display for Row {
 }
 
 /// A program in the place of git-annex-shell that speaks no newer version than it is to.
-struct Limited {
+pub(crate) struct Limited {
     /// What to run.
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     heard: PathBuf,
 }
 
 impl Limited {
-    fn new(world: &World, party: Party, newest: Version) -> Self {
+    pub(crate) fn new(world: &World, party: Party, newest: Version) -> Self {
         let (program, heard) = (world.fresh("shell"), world.fresh("heard"));
         let shell = match party {
             Party::Gannet => format!("'{GANNET}' shell"),
