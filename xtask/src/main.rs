@@ -6,7 +6,9 @@ use crate::run::Result;
 
 mod bench;
 mod fuzz;
+mod moto;
 mod oracle;
+mod python;
 mod run;
 mod test;
 mod tidy;
@@ -32,6 +34,7 @@ fn chore(words: &[&str]) -> Result {
         ["tidy"] => tidy::check(),
         ["map"] => tidy::redraw_map(),
         ["oracle"] => oracle::install().map(|bin| println!("{}", bin.display())),
+        ["moto"] => moto::install().map(|bin| println!("{}", bin.display())),
         ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["bench", options @ ..] => bench::run(options),
         [] | ["help" | "--help" | "-h"] => {
@@ -51,6 +54,7 @@ cargo xtask soak [--minutes N] [--release]
 cargo xtask tidy     the house rules that a machine can check
 cargo xtask map      adds new files to the map in ARCHITECTURE.md and drops vanished ones
 cargo xtask oracle   installs the pinned git-annex that tests and bench compare with
+cargo xtask moto     installs the server of S3 that tests store to
 cargo xtask fuzz [--seconds N] [--target NAME]
                      lets libFuzzer try to break what reads what strangers send
 cargo xtask bench [--quick] [--only gannet,reference,nginx] [--part http|line]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::run::{Result, announce, cargo, output, root, run};
-use crate::{oracle, tidy, tools};
+use crate::{moto, oracle, tidy, tools};
 
 /// Checks and tests everything, and stops at the first check that fails.
 ///
@@ -14,6 +14,7 @@ use crate::{oracle, tidy, tools};
 pub(crate) fn everything() -> Result {
     tools::install_packages()?;
     oracle::install()?;
+    moto::install()?;
 
     announce("format");
     run(cargo()?.args(["fmt", "--all", "--check"]))
@@ -52,6 +53,7 @@ pub(crate) fn everything() -> Result {
 pub(crate) fn long(names: &[&str]) -> Result {
     tools::install_packages()?;
     oracle::install()?;
+    moto::install()?;
     let mut tests = cargo()?;
     if tools::has_nextest() {
         tests.args(["nextest", "run", "--workspace", "--profile", "long"]);

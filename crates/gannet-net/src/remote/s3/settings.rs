@@ -99,7 +99,10 @@ impl S3Settings {
     /// need not be cut.
     pub(super) fn part_bytes(&self, bytes: u64) -> Option<u64> {
         let wanted = match self.part {
-            Some(part) => part.get().clamp(PART_BYTES_MIN, AT_ONCE_BYTES_MAX),
+            Some(part) => {
+                let even = part.get() - part.get() % BLOCK_BYTES;
+                even.clamp(PART_BYTES_MIN, AT_ONCE_BYTES_MAX)
+            }
             None if bytes > AT_ONCE_BYTES_MAX => PART_BYTES,
             None => return None,
         };
@@ -240,6 +243,8 @@ const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 const AWS: &str = "s3.amazonaws.com";
 const NO_SIZE: &str = "it is no size";
+/// git-annex cuts parts at multiples of that.
+const BLOCK_BYTES: u64 = 32_752;
 /// Limits of S3: of parts but the last, of what is uploaded at once, and how many parts there are.
 const PART_BYTES_MIN: u64 = 5 << 20;
 const AT_ONCE_BYTES_MAX: u64 = 5 << 30;
@@ -351,8 +356,8 @@ mod tests {
             |partsize: &str, bytes| read(&[("partsize", partsize)]).unwrap().part_bytes(bytes);
         assert_eq!(part("0", 1 << 30), None);
         assert_eq!(part("0", 6 << 30), Some(512 << 20));
-        assert_eq!(part("6MiB", 6 << 20), None);
-        assert_eq!(part("6MiB", (6 << 20) + 1), Some(6 << 20));
+        assert_eq!(part("6MiB", 192 * 32_752), None);
+        assert_eq!(part("6MiB", 192 * 32_752 + 1), Some(192 * 32_752));
         assert_eq!(part("1MiB", 5 << 20), None);
         assert_eq!(part("1MiB", 6 << 20), Some(5 << 20));
         assert_eq!(part("6MiB", 1 << 40), Some((1u64 << 40).div_ceil(10_000)));
