@@ -93,7 +93,7 @@ impl Receiving {
             match timeout(self.idle, self.reply.chunk()).await {
                 Err(_) => return Err(Error::Stalled),
                 Ok(Err(error)) => {
-                    tracing::debug!("receiving content: {error}");
+                    tracing::warn!("receiving content: {}", error.without_url());
                     return Err(Error::Interrupted);
                 }
                 Ok(Ok(Some(bytes))) if bytes.is_empty() => {}

@@ -26,18 +26,8 @@ pub(super) fn content(
     let len = span.to.map_or(announced, |to| announced.min(to.saturating_sub(span.from)));
     let to_the_end = len == announced;
     let receiving = Receiving { pool: Arc::clone(pool), connection, left: len, to_the_end };
-    let pieces = stream::unfold(Some(receiving), |receiving| async move {
-        let mut receiving = receiving?;
-        match receiving.next().await {
-            Ok(Piece::Bytes(bytes)) => Some((Ok(Piece::Bytes(bytes)), Some(receiving))),
-            Ok(Piece::End(verdict)) => {
-                if receiving.to_the_end {
-                    receiving.pool.give_back(receiving.connection);
-                }
-                Some((Ok(Piece::End(verdict)), None))
-            }
-            Err(error) => Some((Err(error), None)),
-        }
+    let pieces = stream::unfold(Some(receiving), async |receiving: Option<Receiving>| {
+        Some(receiving?.next().await)
     });
     Content { total, from: span.from.min(total), len, pieces: pieces.boxed() }
 }
@@ -50,22 +40,33 @@ struct Receiving {
 }
 
 impl Receiving {
-    async fn next(&mut self) -> Result<Piece> {
+    /// The next piece, and what those after it come from.
+    async fn next(mut self) -> (Result<Piece>, Option<Self>) {
         if self.left == 0 && !self.to_the_end {
-            return Ok(Piece::End(Verdict::Valid));
+            return (Ok(Piece::End(Verdict::Valid)), None);
         }
         match self.connection.next_part().await {
             Ok(Part::Bytes(mut bytes)) => {
                 let left = usize::try_from(self.left).unwrap_or(usize::MAX);
                 bytes.truncate(left);
                 self.left -= bytes.len() as u64;
-                Ok(Piece::Bytes(bytes))
+                (Ok(Piece::Bytes(bytes)), Some(self))
             }
-            Ok(Part::End(verdict)) => Ok(Piece::End(verdict)),
-            Err(Trouble::Hung(_)) => Err(Error::Stalled),
+            Ok(Part::End(verdict)) => {
+                if self.to_the_end {
+                    self.pool.give_back(self.connection);
+                }
+                (Ok(Piece::End(verdict)), None)
+            }
             Err(trouble) => {
-                tracing::debug!("receiving content: {trouble}");
-                Err(Error::Interrupted)
+                let error = match trouble {
+                    Trouble::Hung(_) => Error::Stalled,
+                    _ => Error::Interrupted,
+                };
+                // Who takes the content learns that it ended; why is for people.
+                let why = self.connection.fault(trouble).await;
+                tracing::warn!("receiving content: {}", why.chain());
+                (Err(error), None)
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a remote over ssh does when the other end, or the way there, fails.
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -211,6 +213,39 @@ async fn what_ssh_says_is_in_the_error() {
     let said = complaint(&*scene.remote_by(&stranger).await).await;
     assert!(said.contains("Permission denied"), "{said}");
     scene.expect_quiet().await;
+}
+
+/// Of a content that breaks off the taker learns only that; the log has the rest.
+#[tokio::test]
+async fn what_ssh_says_in_the_middle_of_a_content_is_logged() {
+    let sample = Sample::secure(1, 10);
+    let said = format!("AUTH-SUCCESS {SERVER}\\nVERSION 4\\nDATA 10\\n12345");
+    let command = format!("printf '{said}'; echo the disk is at the cleaners >&2; exit 1");
+    let scene = Scene::with(&format!("command=\"{command}\""));
+    let log = Log::default();
+    let _listening = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().with_writer(Mutex::new(log.clone())).finish(),
+    );
+    let content = open(&*scene.remote().await, &sample.key).await;
+    let ended = read(content).await;
+    assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+    let log = log.0.lock().expect("a log").clone();
+    let log = String::from_utf8(log).expect("text");
+    assert!(log.contains("receiving content") && log.contains("at the cleaners"), "{log}");
+    scene.expect_quiet().await;
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("a log").write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn signal(scene: &Scene, signal: Signal) {
