@@ -1,6 +1,7 @@
 //! Connections to one place.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gannet_core::{Asker, Error, Result, Uuid};
@@ -18,6 +19,8 @@ pub(super) struct Pool {
     connections: Arc<Semaphore>,
     locks: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    /// Somebody sees to it that what is idle for too long is closed.
+    is_watched: AtomicBool,
 }
 
 struct Idle {
@@ -34,6 +37,7 @@ impl Pool {
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             locks: Arc::new(Semaphore::new(limits.locks_max)),
             idle: Mutex::default(),
+            is_watched: AtomicBool::new(false),
         }
     }
 
@@ -70,15 +74,31 @@ impl Pool {
             return;
         }
         idle.push(Idle { connection, until });
+        // Under the lock, so that whoever watched either sees this one or has said that he is gone.
+        if self.is_watched.swap(true, Ordering::Relaxed) {
+            return;
+        }
         drop(idle);
-        // It ends with its last wait, or when nobody is left to ask the pool.
         let (pool, keep) = (Arc::downgrade(self), self.limits.keep);
         tokio::spawn(async move {
-            sleep(keep).await;
-            if let Some(pool) = pool.upgrade() {
-                pool.idle().retain(|idle| idle.until > Instant::now());
+            loop {
+                sleep(keep).await;
+                // Nobody is left to ask, or nothing to be watched.
+                match pool.upgrade() {
+                    Some(pool) if pool.close_the_old() => {}
+                    _ => return,
+                }
             }
         });
+    }
+
+    /// Closes what has been idle for too long, and tells whether anything is left.
+    fn close_the_old(&self) -> bool {
+        let mut idle = self.idle();
+        idle.retain(|idle| idle.until > Instant::now());
+        let is_left = !idle.is_empty();
+        self.is_watched.store(is_left, Ordering::Relaxed);
+        is_left
     }
 
     /// Waits for as long as an answer may take: whoever holds one waits for one himself.

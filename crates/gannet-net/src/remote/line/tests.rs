@@ -213,6 +213,31 @@ async fn a_connection_is_used_again() {
     until(async || pipe.open() == 0).await;
 }
 
+/// Also what is idle takes no more than it must, however many requests there were.
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_after_a_while() {
+    let pipe = Pipe::new(Version::V4);
+    let limits = LineLimits { keep: Duration::from_secs(60), ..LineLimits::default() };
+    let remote = pipe.remote_within(limits);
+    let sample = Sample::secure(2, 10);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let ask = async || remote.check_present(&asker(), &sample.key).await.unwrap();
+    for _ in 0..2 {
+        for _ in 0..100 {
+            ask().await;
+        }
+        assert!(tasks() <= 2, "{} tasks", tasks());
+        assert_eq!(pipe.open(), 1);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        ask().await; // so it is kept longer
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        assert_eq!(pipe.open(), 1);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!((pipe.open(), tasks()), (0, 0));
+    }
+    assert_eq!(pipe.dialled.load(Ordering::Relaxed), 2);
+}
+
 #[tokio::test]
 async fn a_connection_that_closed_while_idle_is_not_noticed_by_anybody() {
     let pipe = Pipe::new(Version::V4);
