@@ -251,8 +251,10 @@ impl Caller {
                     continue;
                 }
                 Err(error) => {
-                    // Where we were sent nobody may be any more.
-                    *self.base() = self.origin.clone();
+                    if error.is_connect() {
+                        // Where we were sent nobody may be any more.
+                        *self.base() = self.origin.clone();
+                    }
                     return Err(self.fault(chain(&error.without_url())));
                 }
             };
