@@ -8,13 +8,18 @@ use gix::ObjectId;
 use crate::durable::remove_if_exists;
 use crate::git::{Found, Git, Session};
 use crate::journal::{self, Journal};
+use crate::logs::forms::Form;
 use crate::logs::location;
 use crate::process::Hook;
 use crate::settings::Settings;
 use crate::step::Step;
 
+mod merging;
 #[cfg(test)]
 mod tests;
+
+pub use merging::Merged;
+pub(crate) use merging::merge_fetched;
 
 /// Commits every file of the journal to the branch, whoever wrote it, united with what the branch
 /// has; then deletes these files. Returns how many there were.
@@ -120,8 +125,8 @@ fn commit_locked(
     Err(moving(TRIES_MAX))
 }
 
-/// The union of two versions of a file: location logs without superseded lines, any other file
-/// as the sorted set of its lines.
+/// The union of two versions of a file: the sorted set of its lines, of those logs that are written
+/// here without superseded ones.
 fn unite(path: &[u8], one: &[u8], other: &[u8]) -> Vec<u8> {
     if journal::is_location_log(path) {
         return location::union(one, other);
@@ -133,8 +138,9 @@ fn unite(path: &[u8], one: &[u8], other: &[u8]) -> Vec<u8> {
     lines.retain(|line| !line.is_empty());
     lines.sort_unstable();
     lines.dedup();
+    let superseded = Form::of_log(path).map(|form| form.superseded(&lines)).unwrap_or_default();
     let mut text = Vec::with_capacity(one.len() + other.len());
-    for line in lines {
+    for line in lines.into_iter().filter(|line| !superseded.contains(line)) {
         text.extend_from_slice(line);
         text.push(b'\n');
     }

@@ -214,7 +214,8 @@ impl Session {
             None => self.repo.empty_tree(),
         };
         let editor = tree.edit().map_err(|error| git_error(doing, &error))?.detach();
-        Ok(Draft { session: self, parent, editor, written: Vec::new() })
+        let parents = parent.into_iter().collect();
+        Ok(Draft { session: self, parents, editor, written: Vec::new() })
     }
 
     fn tree_of(&self, commit: ObjectId) -> Result<ObjectId> {
@@ -281,7 +282,7 @@ impl Session {
 /// however large the branch is.
 pub(crate) struct Draft<'session> {
     session: &'session Session,
-    parent: Option<ObjectId>,
+    parents: Vec<ObjectId>,
     editor: gix::objs::tree::Editor<'session>,
     written: Vec<ObjectId>,
 }
@@ -290,6 +291,11 @@ impl Draft<'_> {
     /// Whether nothing differs from the parent.
     pub(crate) fn is_empty(&self) -> bool {
         self.written.is_empty()
+    }
+
+    /// Makes the commit one that merges this one too.
+    pub(crate) fn also_after(&mut self, other: ObjectId) {
+        self.parents.push(other);
     }
 
     /// Gives the file at `path` this content.
@@ -326,12 +332,12 @@ impl Draft<'_> {
             written.push(id);
             Ok(id)
         })?;
-        if self.parent.is_none() {
+        if self.parents.is_empty() {
             written.push(session.write(Tree::empty())?);
         }
         let commit = session.write(Commit {
             tree,
-            parents: self.parent.into_iter().collect(),
+            parents: self.parents.into(),
             author: session.author(now),
             committer: session.committer(now),
             encoding: None,

@@ -168,6 +168,14 @@ pub(crate) fn read_log_in(settings: &Settings, session: &Session, path: &[u8]) -
     Ok(log)
 }
 
+/// Reads a file as it is committed; empty if there is none.
+///
+/// # Errors
+/// When the branch cannot be read.
+pub(crate) fn read_committed_log(session: &Session, path: &[u8]) -> Result<Vec<u8>> {
+    read_committed(session, session.tip()?, path)
+}
+
 /// Waits for the lock that guards the journal and the branch, and takes it.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ mod objects;
 mod permissions;
 mod pointer;
 mod process;
+mod publishing;
 mod reading;
 mod receiving;
 mod recovery;
@@ -41,10 +42,12 @@ mod transfer;
 mod watching;
 mod work_tree;
 
+pub use branch::Merged;
 pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
 pub use files::ScratchFile;
 pub use init::{InitOptions, create};
 pub use look::Look;
+pub use publishing::Notice;
 pub use repo::Repo;
 pub use settings::{
     Glimpse, Identity, Location, OpenError, Remote, Remotes, identify, peek, read_size,

@@ -31,6 +31,7 @@ use crate::work_tree;
 
 mod lending;
 mod proving;
+mod publishing;
 mod removing;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.

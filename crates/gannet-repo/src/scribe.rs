@@ -130,6 +130,11 @@ impl Scribe {
         self.desk.git.session()
     }
 
+    /// The git repository, for whoever writes the branch by himself.
+    pub(crate) fn git(&self) -> &Git {
+        &self.desk.git
+    }
+
     /// Commits if there is anything that a crash, or somebody else, left in the journal.
     pub(crate) fn commit_leftovers(&self) {
         self.desk.set_dirty();

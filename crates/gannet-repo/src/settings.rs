@@ -81,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) always_commit: bool,
     /// `annex.alwayscompact`.
     pub(crate) always_compact: bool,
+    /// `annex.merge-annex-branches`.
+    pub(crate) merge_annex_branches: bool,
     /// `annex.commitmessage`.
     pub(crate) commit_message: Option<String>,
     /// The other repositories that it knows.
@@ -211,6 +213,7 @@ impl Settings {
             trashbin: config.text("annex.trashbin").filter(|remote| !remote.is_empty()),
             always_commit: config.bool("annex.alwayscommit", true),
             always_compact: config.bool("annex.alwayscompact", true),
+            merge_annex_branches: config.bool("annex.merge-annex-branches", true),
             commit_message: config.text("annex.commitmessage").filter(|text| !text.is_empty()),
             remotes: Arc::new(config.remotes(&place.top)),
             commands: Commands {

@@ -1,7 +1,7 @@
 //! The forms that several logs have in common: a value for each repository, or only one; the newest
 //! counts (repository §8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gannet_core::{Uuid, WallTime};
 
@@ -14,11 +14,7 @@ pub(crate) fn by_uuid(text: &[u8]) -> BTreeMap<Uuid, &[u8]> {
     for line in lines(text) {
         let (uuid, rest) = split(line);
         let Ok(uuid) = Uuid::parse(uuid) else { continue };
-        let marks = rest.windows(MARK.len()).rposition(|part| part == MARK);
-        let marked = marks.filter(|&at| at == 0 || rest[at - 1] == b' ').and_then(|at| {
-            let time = WallTime::parse(&rest[at + MARK.len()..])?;
-            Some((&rest[..at.saturating_sub(1)], Some(time)))
-        });
+        let marked = marked(rest).map(|(value, time)| (value, Some(time)));
         let (value, time) = marked.unwrap_or((rest, None));
         newest.add(uuid, time, value);
     }
@@ -67,6 +63,105 @@ pub(crate) fn split(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// How the lines of a log name what they are about, where that is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `TIME NAME VALUE`.
+    ByName,
+    /// `UUID VALUE timestamp=TIME`.
+    ByUuid,
+}
+
+impl Form {
+    /// The form of a log that is written here.
+    pub(crate) fn of_log(path: &[u8]) -> Option<Self> {
+        match path {
+            super::proxy::PATH | super::cluster::PATH => Some(Self::ByName),
+            super::uuid::PATH => Some(Self::ByUuid),
+            _ => None,
+        }
+    }
+
+    /// Those of these lines that do not count any more, because a newer one is about the same.
+    pub(crate) fn superseded<'a>(self, lines: &[&'a [u8]]) -> BTreeSet<&'a [u8]> {
+        let mut newest = BTreeMap::new();
+        for (name, time) in lines.iter().filter_map(|line| self.entry(line)) {
+            let known = newest.entry(name).or_insert(time);
+            *known = time.max(*known);
+        }
+        let is_old = |line: &&'a [u8]| {
+            self.entry(line).is_some_and(|(name, time)| newest.get(name) > Some(&time))
+        };
+        lines.iter().copied().filter(is_old).collect()
+    }
+
+    /// A log in which `name` has this value, written later than whatever is said of it; without
+    /// superseded lines, in the order of names, and after them what is not understood. `None`: it
+    /// has that value already, or never had any and the value is empty.
+    pub(crate) fn with(
+        self,
+        log: &[u8],
+        name: &[u8],
+        value: &[u8],
+        now: WallTime,
+    ) -> Option<Vec<u8>> {
+        if self.value(log, name).unwrap_or_default() == value {
+            return None;
+        }
+        let all: Vec<&[u8]> = lines(log).collect();
+        let superseded = self.superseded(&all);
+        let kept = all.into_iter().filter(|line| !superseded.contains(line));
+        let mut time = WallTime { nanos: 0, ..now };
+        let mut entries: BTreeMap<(bool, &[u8]), Vec<&[u8]>> = BTreeMap::new();
+        for line in kept {
+            match self.entry(line) {
+                Some((of, Some(known))) if of == name && known >= time => time = known.plus(1),
+                Some((of, _)) if of == name => {}
+                Some((of, _)) => entries.entry((false, of)).or_default().push(line),
+                None => entries.entry((true, b"")).or_default().push(line),
+            }
+        }
+        let stamp = time.to_string();
+        let line = match self {
+            Self::ByName => [stamp.as_bytes(), b" ", name, b" ", value].concat(),
+            Self::ByUuid => [name, b" ", value, b" ", MARK, stamp.as_bytes()].concat(),
+        };
+        entries.insert((false, name), vec![&line]);
+        let lines = entries.into_values().flatten();
+        Some(lines.flat_map(|line| [line, b"\n"]).flatten().copied().collect())
+    }
+
+    fn value(self, log: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+        let value = match self {
+            Self::ByName => by_name(log).remove(name),
+            Self::ByUuid => Uuid::parse(name).ok().and_then(|uuid| by_uuid(log).remove(&uuid)),
+        };
+        value.map(<[u8]>::to_vec)
+    }
+
+    /// What a line is about, and from when it is.
+    fn entry(self, line: &[u8]) -> Option<(&[u8], Option<WallTime>)> {
+        match self {
+            Self::ByName => {
+                let (time, rest) = split(line);
+                Some((split(rest).0, Some(WallTime::parse(time)?)))
+            }
+            Self::ByUuid => {
+                let (uuid, rest) = split(line);
+                Uuid::parse(uuid).ok()?;
+                Some((uuid, marked(rest).map(|(_, time)| time)))
+            }
+        }
+    }
+}
+
+/// What is before the time at the end of a line, and the time.
+fn marked(rest: &[u8]) -> Option<(&[u8], WallTime)> {
+    let at = rest.windows(MARK.len()).rposition(|part| part == MARK)?;
+    let time = WallTime::parse(&rest[at + MARK.len()..])?;
+    (at == 0 || rest[at - 1] == b' ').then(|| (&rest[..at.saturating_sub(1)], time))
+}
+
 /// The newest value of each name.
 struct Newest<'a, N>(BTreeMap<N, (Option<WallTime>, &'a [u8])>);
 
@@ -111,6 +206,41 @@ mod tests {
         assert_eq!(value(b"u", "u"), Some(&b""[..]));
         assert_eq!(value(b"u a timestamp=x", "u"), Some(&b"a timestamp=x"[..]));
         assert_eq!(value(b"u a timestamp=1s timestamp=2s", "u"), Some(&b"a timestamp=1s"[..]));
+    }
+
+    #[test]
+    fn a_value_is_written_later_than_what_is_known_and_only_if_it_is_news() {
+        let now = WallTime { seconds: 9, nanos: 7 };
+        let with = |form: Form, log: &str, name: &str, value: &str| {
+            let log = form.with(log.as_bytes(), name.as_bytes(), value.as_bytes(), now);
+            log.map(|log| String::from_utf8(log).unwrap())
+        };
+        let named = |log: &str, name: &str, value: &str| with(Form::ByName, log, name, value);
+        let log = "5s b x\n3s a y\njunk\n4s b z\n12.5s c \n";
+        let expected = [
+            (("b", "x"), None),
+            (("c", ""), None),
+            (("d", ""), None),
+            (("b", "w v"), Some("3s a y\n9s b w v\n12.5s c \njunk\n")),
+            (("c", "w"), Some("3s a y\n5s b x\n13.500000000s c w\njunk\n")),
+            (("bb", "w"), Some("3s a y\n5s b x\n9s bb w\n12.5s c \njunk\n")),
+        ];
+        for ((name, value), expected) in expected {
+            assert_eq!(named(log, name, value).as_deref(), expected, "{name} {value}");
+        }
+        assert_eq!(named(log, "b", "").as_deref(), Some("3s a y\n9s b \n12.5s c \njunk\n"));
+        let log = "u old\nv x timestamp=2s\n/ z\nu new timestamp=1s\n";
+        let expected = "u d e timestamp=9s\nv x timestamp=2s\n/ z\n";
+        assert_eq!(with(Form::ByUuid, log, "u", "d e").as_deref(), Some(expected));
+        assert_eq!(with(Form::ByUuid, log, "u", "new"), None);
+    }
+
+    #[test]
+    fn superseded_lines_are_those_that_do_not_count() {
+        let lines: [&[u8]; 5] = [b"1s a x", b"2s a y", b"2s a z", b"junk", b"2s b x"];
+        assert_eq!(Form::ByName.superseded(&lines), [&b"1s a x"[..]].into());
+        let lines: [&[u8]; 4] = [b"u x", b"u y timestamp=1s", b"u z timestamp=2s", b"v x"];
+        assert_eq!(Form::ByUuid.superseded(&lines), [lines[0], lines[1]].into());
     }
 
     #[test]

@@ -11,10 +11,14 @@ pub(crate) const PATH: &[u8] = b"uuid.log";
 
 /// The line that describes a repository, with its newline.
 pub(crate) fn line(uuid: &Uuid, description: &str, now: WallTime) -> Vec<u8> {
-    // One line is one entry, whatever somebody calls a repository.
-    let description: String =
+    format!("{uuid} {} timestamp={}s\n", one_line(description), now.seconds).into_bytes()
+}
+
+/// A description as it can be written: one line is one entry, whatever somebody calls a repository.
+pub(crate) fn one_line(description: &str) -> String {
+    let spaced: String =
         description.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{uuid} {} timestamp={}s\n", description.trim(), now.seconds).into_bytes()
+    spaced.trim().to_owned()
 }
 
 /// The description of each repository that has one, be it empty.

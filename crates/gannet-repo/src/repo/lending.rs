@@ -40,7 +40,7 @@ impl Ledger for Repo {
 
 impl Repo {
     /// Reads the branch, and sees to it that git's files are closed soon.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Pages, &Settings, &Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {

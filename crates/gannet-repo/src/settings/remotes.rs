@@ -16,7 +16,8 @@ pub struct Remotes {
     pub all: Vec<Remote>,
     /// The names of all of which the configuration says anything, be it not where they are.
     pub mentioned: BTreeSet<String>,
-    /// The clusters of which the repository is a gateway, by name: `annex.cluster.NAME`.
+    /// The clusters of which the repository is a gateway, by name: `annex.cluster.NAME`, as git spells
+    /// it. What follows the last dot is in small letters.
     pub clusters: BTreeMap<String, ClusterUuid>,
     /// `core.sshCommand`.
     pub ssh_command: Option<OsString>,
@@ -78,6 +79,17 @@ pub enum Location {
 }
 
 impl Remotes {
+    /// The cluster of which the repository is a gateway by this name, and how the configuration spells
+    /// that. Where none is spelled like this, capitals make no difference: git does not keep all of
+    /// them.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<(&str, &ClusterUuid)> {
+        let small = name.to_lowercase();
+        let similar = || self.clusters.iter().find(|(other, _)| other.to_lowercase() == small);
+        let found = self.clusters.get_key_value(name).or_else(similar);
+        found.map(|(name, cluster)| (name.as_str(), cluster))
+    }
+
     /// Whether others may reach anything through this repository, as far as its configuration
     /// goes.
     #[must_use]
@@ -119,7 +131,7 @@ impl Config {
             };
             for name in section.value_names() {
                 let uuid = section.value(&name).and_then(|uuid| cluster(&uuid));
-                let name = format!("{beginning}{name}").to_lowercase();
+                let name = format!("{beginning}{}", name.to_lowercase());
                 clusters.extend(uuid.map(|uuid| (name, uuid)));
             }
         }
@@ -297,7 +309,7 @@ mod tests {
         let config = format!(
             "[annex]\nreadonly = true\ncost = 7\nshell = sh\nuuid = own\n\
              [annex \"cluster\"]\nMine = {CLUSTER}\nbad = u\n\
-             [annex \"cluster.a\"]\nb = {CLUSTER}\n\
+             [annex \"cluster.A\"]\nB = {CLUSTER}\n\
              [core]\nsshCommand = ssh -v\n\
              [remote \"n\"]\nurl = /n\nannex-uuid = u\nannex-readonly = no\nannex-cost = 1.5\n\
              annex-proxy\nannex-cluster-node = Mine  other\nannex-trustlevel = dead\n\
@@ -316,7 +328,12 @@ mod tests {
         assert_eq!(n.ssh_options.as_deref(), Some("-p 1".as_ref()));
         assert_eq!((&m.uuid, m.read_only, m.proxy), (&None, true, false));
         assert_eq!((m.cost.as_deref(), m.cluster_gateways.len()), (None, 1));
-        assert_eq!(remotes.clusters.keys().collect::<Vec<_>>(), ["a.b", "mine"]);
+        assert_eq!(remotes.clusters.keys().collect::<Vec<_>>(), ["A.b", "mine"]);
+        let cluster = |name| remotes.cluster(name).map(|(name, _)| name);
+        assert_eq!(
+            ["A.b", "a.B", "MINE", "a"].map(cluster),
+            [Some("A.b"), Some("A.b"), Some("mine"), None]
+        );
         assert_eq!(remotes.ssh_command.as_deref(), Some("ssh -v".as_ref()));
         assert!(remotes.mentioned.contains("said") && remotes.has_gates());
     }

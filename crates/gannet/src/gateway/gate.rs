@@ -150,8 +150,8 @@ impl View {
 /// The clusters of which the configuration makes it a node. Case does not matter, as git lowers
 /// the names of clusters.
 fn memberships(remote: &Remote, remotes: &Remotes) -> BTreeSet<ClusterUuid> {
-    let names = remote.cluster_nodes.iter().map(|name| name.to_lowercase());
-    names.filter_map(|name| remotes.clusters.get(&name).cloned()).collect()
+    let clusters = remote.cluster_nodes.iter().filter_map(|name| remotes.cluster(name));
+    clusters.map(|(_, cluster)| cluster.clone()).collect()
 }
 
 fn is_alive(remote: &Remote, book: &Book) -> bool {
