@@ -3,9 +3,11 @@
 use clap::{Parser, Subcommand};
 
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod init;
 pub(crate) mod matches;
 pub(crate) mod papers;
+pub(crate) mod proxy;
 pub(crate) mod serve;
 pub(crate) mod shell;
 
@@ -29,6 +31,10 @@ pub(crate) enum Command {
     Shell(shell::Shell),
     /// Look whether a repository is as it should be, and mend it.
     Check(check::Check),
+    /// Set up clusters, and look how they are.
+    Cluster(cluster::Cluster),
+    /// Set up proxies.
+    Proxy(proxy::Proxy),
     /// Explain why content is or is not wanted, term by term.
     Matches(matches::Matches),
     /// Write the manual pages of all commands.

@@ -14,6 +14,8 @@ use crate::clock::SystemClock;
 mod gate;
 mod link;
 mod neighbours;
+pub mod setup;
+pub mod status;
 
 use gate::{Behind, View};
 use link::{Link, Ways};

@@ -45,6 +45,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Command::Shell(shell) => Ok(shell.run()),
         Command::Check(check) => check.run(),
+        Command::Cluster(cluster) => cluster.run(),
+        Command::Proxy(proxy) => proxy.run(),
         Command::Matches(matches) => matches.run(),
         Command::Man(man) => man.run().map(|()| ExitCode::SUCCESS),
         Command::Completions(completions) => {

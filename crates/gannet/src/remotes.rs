@@ -108,9 +108,9 @@ impl Reach {
     ///
     /// # Errors
     /// When there is no repository on the disk, or another one, or it cannot be opened.
-    pub async fn open(&self, address: &Address, uuid: &Uuid) -> Result<Arc<dyn Annex>> {
+    pub async fn open(&self, address: &Address, uuid: &Uuid) -> Result<Reached> {
         Ok(match address {
-            Address::Path(path) => open_here(path.clone(), uuid).await?.0,
+            Address::Path(path) => Reached::plainly(open_here(path.clone(), uuid).await?.0),
             Address::Ssh(url) => self.line(uuid, ssh::program(url, &self.ssh, &self.client, uuid)),
             Address::Socket(path) => self.line(uuid, Socket(path.clone())),
             Address::Command(words) => {
@@ -125,13 +125,35 @@ impl Reach {
             }
             Address::Http(url) => {
                 let sign_in = Arc::clone(&self.sign_in);
-                Arc::new(HttpRemote::new(uuid.clone(), url, &self.http, sign_in, self.patience))
+                let patience = self.patience;
+                let remote = HttpRemote::new(uuid.clone(), url, &self.http, sign_in, patience);
+                let remote = Arc::new(remote);
+                let annex = Arc::clone(&remote) as Arc<dyn Annex>;
+                Reached { annex, spoken: Box::new(move || Some(remote.spoken()?.number())) }
             }
         })
     }
 
-    fn line(&self, uuid: &Uuid, dial: impl Dial) -> Arc<dyn Annex> {
-        Arc::new(LineRemote::new(uuid.clone(), Arc::new(dial), self.line))
+    fn line(&self, uuid: &Uuid, dial: impl Dial) -> Reached {
+        let remote = Arc::new(LineRemote::new(uuid.clone(), Arc::new(dial), self.line));
+        let annex = Arc::clone(&remote) as Arc<dyn Annex>;
+        Reached { annex, spoken: Box::new(move || Some(remote.spoken()?.number())) }
+    }
+}
+
+/// A repository, and what is known of the way to it.
+pub struct Reached {
+    /// The repository.
+    pub annex: Arc<dyn Annex>,
+    /// Tells which version of the protocol is spoken with it, once that is known, if there is one.
+    pub spoken: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+}
+
+impl Reached {
+    /// One with which no protocol is spoken.
+    #[must_use]
+    pub fn plainly(annex: Arc<dyn Annex>) -> Self {
+        Self { annex, spoken: Box::new(|| None) }
     }
 }
 

@@ -83,6 +83,12 @@ impl HttpRemote {
         self
     }
 
+    /// The version that the server was seen to speak; `None` before it was.
+    #[must_use]
+    pub fn spoken(&self) -> Option<Version> {
+        self.caller.spoken()
+    }
+
     /// Calls, and reads the result.
     async fn ask<T>(
         &self,

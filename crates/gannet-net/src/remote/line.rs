@@ -86,6 +86,12 @@ impl LineRemote {
         Self { uuid, pool }
     }
 
+    /// The version that was agreed upon last; `None` before there was a connection.
+    #[must_use]
+    pub fn spoken(&self) -> Option<Version> {
+        self.pool.spoken()
+    }
+
     /// Asks, and returns the answer and the connection, on which more may follow.
     ///
     /// An idle connection may have been closed without our knowledge; then another is tried. What

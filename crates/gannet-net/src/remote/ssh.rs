@@ -212,6 +212,19 @@ impl Default for SshOptions {
 /// `ControlPersist` ends with the connection that it was begun for, and breaks the others.
 #[must_use]
 pub fn program(url: &SshUrl, options: &SshOptions, client: &Uuid, server: &Uuid) -> Program {
+    let words = [&b"p2pstdio"[..], &url.path, client.as_str().as_bytes()];
+    running(url, options, &words, Some(server))
+}
+
+/// The program that has the repository at `url` say, on its standard output, what its uuid is: a line
+/// `annex.uuid=UUID`.
+#[must_use]
+pub fn config_list(url: &SshUrl, options: &SshOptions) -> Program {
+    running(url, options, &[b"configlist", &url.path], None)
+}
+
+/// The program that runs these words at the other end, the first one a command of git-annex-shell.
+fn running(url: &SshUrl, options: &SshOptions, words: &[&[u8]], server: Option<&Uuid>) -> Program {
     let mut arguments = vec![url.destination()];
     if options.unattended {
         arguments.extend(["-o".into(), "BatchMode=yes".into()]);
@@ -222,12 +235,14 @@ pub fn program(url: &SshUrl, options: &SshOptions, client: &Uuid, server: &Uuid)
     }
     arguments.push("-T".into());
     let mut command = options.annex_shell.clone();
-    for word in [&b"p2pstdio"[..], &url.path, client.as_str().as_bytes()] {
+    for word in words {
         command.push(" ");
         command.push(OsStr::from_bytes(&quoted(word)));
     }
-    command.push(" --uuid ");
-    command.push(OsStr::from_bytes(&uuid_word(server)));
+    if let Some(server) = server {
+        command.push(" --uuid ");
+        command.push(OsStr::from_bytes(&uuid_word(server)));
+    }
     arguments.push(command);
     let program = match &options.command {
         SshCommand::Ssh => "ssh".into(),

@@ -19,6 +19,8 @@ pub struct Remotes {
     /// The clusters of which the repository is a gateway, by name: `annex.cluster.NAME`, as git spells
     /// it. What follows the last dot is in small letters.
     pub clusters: BTreeMap<String, ClusterUuid>,
+    /// Names under which something is set that is not the uuid of a cluster.
+    pub bad_clusters: Vec<String>,
     /// `core.sshCommand`.
     pub ssh_command: Option<OsString>,
     /// Where relative paths begin.
@@ -114,13 +116,12 @@ impl Config {
                 remotes.all.extend(self.remote(name));
             }
         }
-        remotes.clusters = self.clusters();
+        self.add_clusters(&mut remotes);
         remotes
     }
 
     /// `annex.cluster.a.b` is `b` in the section `annex "cluster.a"`.
-    fn clusters(&self) -> BTreeMap<String, ClusterUuid> {
-        let mut clusters = BTreeMap::new();
+    fn add_clusters(&self, remotes: &mut Remotes) {
         for section in self.file.sections_by_name("annex").into_iter().flatten() {
             let subsection = section.header().subsection_name().unwrap_or_default();
             let Some(rest) = subsection.strip_prefix(b"cluster") else { continue };
@@ -132,10 +133,12 @@ impl Config {
             for name in section.value_names() {
                 let uuid = section.value(&name).and_then(|uuid| cluster(&uuid));
                 let name = format!("{beginning}{}", name.to_lowercase());
-                clusters.extend(uuid.map(|uuid| (name, uuid)));
+                match uuid {
+                    Some(uuid) => drop(remotes.clusters.insert(name, uuid)),
+                    None => remotes.bad_clusters.push(name),
+                }
             }
         }
-        clusters
     }
 
     fn remote(&self, name: String) -> Option<Remote> {
@@ -334,6 +337,7 @@ mod tests {
             ["A.b", "a.B", "MINE", "a"].map(cluster),
             [Some("A.b"), Some("A.b"), Some("mine"), None]
         );
+        assert_eq!(remotes.bad_clusters, ["bad"]);
         assert_eq!(remotes.ssh_command.as_deref(), Some("ssh -v".as_ref()));
         assert!(remotes.mentioned.contains("said") && remotes.has_gates());
     }

@@ -132,6 +132,12 @@ impl Version {
         Self::ALL.into_iter().find(|version| version.name().as_bytes() == text)
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self as u64
+    }
+
     /// As it is written in paths, e.g. `v4`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -275,6 +275,8 @@ mod tests {
             Command::Init(_)
             | Command::Shell(_)
             | Command::Check(_)
+            | Command::Cluster(_)
+            | Command::Proxy(_)
             | Command::Matches(_)
             | Command::Man(_)
             | Command::Completions(_) => {

@@ -149,15 +149,20 @@ impl View {
 
 /// The clusters of which the configuration makes it a node. Case does not matter, as git lowers
 /// the names of clusters.
-fn memberships(remote: &Remote, remotes: &Remotes) -> BTreeSet<ClusterUuid> {
+pub(super) fn memberships(remote: &Remote, remotes: &Remotes) -> BTreeSet<ClusterUuid> {
     let clusters = remote.cluster_nodes.iter().filter_map(|name| remotes.cluster(name));
     clusters.map(|(_, cluster)| cluster.clone()).collect()
 }
 
 fn is_alive(remote: &Remote, book: &Book) -> bool {
+    trust(remote, book) != Trust::Dead
+}
+
+/// How far a remote is trusted: as the configuration says, else as the branch does.
+pub(super) fn trust(remote: &Remote, book: &Book) -> Trust {
     let recorded = || remote.uuid.as_ref().map_or(Trust::default(), |uuid| book.trust(uuid));
-    remote.trust.unwrap_or_else(recorded) != Trust::Dead
+    remote.trust.unwrap_or_else(recorded)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -13,11 +13,11 @@ use gannet_net::remote::http::{HttpClient, HttpClientOptions, Known, Patience};
 use gannet_net::remote::line::LineLimits;
 use gannet_net::remote::ssh::SshOptions;
 use gannet_net::serve::p2p::Version;
-use gannet_repo::Repo;
+use gannet_repo::{Remote, Repo};
 use tokio::sync::OnceCell;
 
 use super::neighbours::Neighbour;
-use crate::remotes::{Address, Reach, open_here};
+use crate::remotes::{Address, Reach, Reached, open_here};
 
 /// A remote that is opened when it is asked something. An opening that failed is tried again.
 pub(super) struct Link {
@@ -36,7 +36,7 @@ pub(super) struct Ways {
 }
 
 struct Opened {
-    annex: Arc<dyn Annex>,
+    reached: Reached,
     /// What is on this disk is served by this process, which has to write down what it did.
     here: Option<Repo>,
 }
@@ -75,8 +75,13 @@ impl Link {
         }
     }
 
+    /// Which version of the protocol is spoken there, once that is known, if there is one.
+    pub(super) fn spoken_version(&self) -> Option<u64> {
+        self.opened.get().and_then(|opened| (opened.reached.spoken)())
+    }
+
     async fn annex(&self) -> Result<&Arc<dyn Annex>> {
-        self.opened.get_or_try_init(|| self.open()).await.map(|opened| &opened.annex)
+        self.opened.get_or_try_init(|| self.open()).await.map(|opened| &opened.reached.annex)
     }
 
     async fn open(&self) -> Result<Opened> {
@@ -88,7 +93,7 @@ impl Link {
         };
         if let Address::Path(path) = address {
             let (annex, repo) = open_here(path.clone(), &self.uuid).await?;
-            return Ok(Opened { annex, here: Some(repo) });
+            return Ok(Opened { reached: Reached::plainly(annex), here: Some(repo) });
         }
         let sign_in = match address {
             Address::Http(url) => Known::from_url(url),
@@ -96,29 +101,25 @@ impl Link {
         };
         let reach = Reach {
             client: self.ways.client.clone(),
-            ssh: self.ssh_options(),
+            ssh: ssh_options(&self.neighbour.remote, self.ssh_command.as_ref()),
             line: LineLimits { oldest: oldest(&self.uuid), ..LineLimits::default() },
             http: self.ways.http()?,
             sign_in: Arc::new(sign_in),
             patience: Patience::default(),
         };
-        Ok(Opened { annex: reach.open(address, &self.uuid).await?, here: None })
+        Ok(Opened { reached: reach.open(address, &self.uuid).await?, here: None })
     }
+}
 
-    fn ssh_options(&self) -> SshOptions {
-        let remote = &self.neighbour.remote;
-        let setting = |name: &str| match name.rsplit_once('.') {
-            Some((_, "annex-ssh-options")) => remote.ssh_options.clone(),
-            Some((_, "annex-shell")) => remote.shell.clone(),
-            Some(("core", _)) => self.ssh_command.clone(),
-            _ => None,
-        };
-        SshOptions::of_remote(
-            &remote.name,
-            |name: &str| std::env::var_os(OsStr::new(name)),
-            setting,
-        )
-    }
+/// What the configuration says of how a remote is reached over ssh.
+pub(super) fn ssh_options(remote: &Remote, command: Option<&OsString>) -> SshOptions {
+    let setting = |name: &str| match name.rsplit_once('.') {
+        Some((_, "annex-ssh-options")) => remote.ssh_options.clone(),
+        Some((_, "annex-shell")) => remote.shell.clone(),
+        Some(("core", _)) => command.cloned(),
+        _ => None,
+    };
+    SshOptions::of_remote(&remote.name, |name: &str| std::env::var_os(OsStr::new(name)), setting)
 }
 
 /// A cluster behind another gateway, whoever asks us, has to be told which gateways were passed:

@@ -84,6 +84,11 @@ impl Caller {
         Version::ALL[usize::from(self.newest.load(Ordering::Relaxed).min(NEWEST))]
     }
 
+    /// The version that the server was seen to speak.
+    pub(super) fn spoken(&self) -> Option<Version> {
+        self.proven.load(Ordering::Relaxed).then(|| self.speaks_at_most())
+    }
+
     /// Whether version, login and address are known well enough to send a body, which can be
     /// sent once only.
     pub(super) fn is_acquainted(&self) -> bool {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gannet_core::{Asker, Error, Result, Uuid};
+use gannet_wire::p2p::Version;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -21,6 +22,8 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Somebody sees to it that what is idle for too long is closed.
     is_watched: AtomicBool,
+    /// The version of the connection that was made last.
+    spoken: Mutex<Option<Version>>,
 }
 
 struct Idle {
@@ -38,7 +41,12 @@ impl Pool {
             locks: Arc::new(Semaphore::new(limits.locks_max)),
             idle: Mutex::default(),
             is_watched: AtomicBool::new(false),
+            spoken: Mutex::default(),
         }
+    }
+
+    pub(super) fn spoken(&self) -> Option<Version> {
+        *self.spoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection for one request; an idle one if there is one.
@@ -51,7 +59,9 @@ impl Pool {
             Some(connection) => connection,
             None => {
                 let place = self.to_string();
-                Connection::new(&*self.dial, &self.uuid, &place, self.limits).await?
+                let made = Connection::new(&*self.dial, &self.uuid, &place, self.limits).await?;
+                *self.spoken.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.version());
+                made
             }
         };
         connection.permit = Some(permit);

@@ -6,12 +6,12 @@ use super::*;
 
 /// Remotes `n1`, `n2`, … of which each has the uuid `u-NAME`, as a description of their settings
 /// has them; and a branch that publishes what another description says.
-struct Scene {
-    remotes: Remotes,
-    book: Book,
+pub(in crate::gateway) struct Scene {
+    pub(in crate::gateway) remotes: Remotes,
+    pub(in crate::gateway) book: Book,
 }
 
-fn uuid(text: &str) -> Uuid {
+pub(in crate::gateway) fn uuid(text: &str) -> Uuid {
     match text {
         "C" => uuid("ac0cec6b-f473-8b9f-8676-3db0bbcfff9b"),
         "D" => uuid("acacacac-f473-8b9f-8676-3db0bbcfff9b"),
@@ -19,11 +19,11 @@ fn uuid(text: &str) -> Uuid {
     }
 }
 
-fn cluster(text: &str) -> ClusterUuid {
+pub(in crate::gateway) fn cluster(text: &str) -> ClusterUuid {
     uuid(text).as_cluster().unwrap()
 }
 
-fn remote(name: &str, settings: &[&str]) -> Remote {
+pub(in crate::gateway) fn remote(name: &str, settings: &[&str]) -> Remote {
     let mut remote = Remote {
         name: name.to_owned(),
         uuid: Some(uuid(&format!("u-{name}"))),
@@ -63,7 +63,11 @@ fn remote(name: &str, settings: &[&str]) -> Remote {
 
 impl Scene {
     /// `clusters`: names of those whose gateway we are. `published`: pairs `uuid:name` of ours.
-    fn new(remotes: &[Remote], clusters: &[(&str, &str)], published: &[(&str, &str)]) -> Self {
+    pub(in crate::gateway) fn new(
+        remotes: &[Remote],
+        clusters: &[(&str, &str)],
+        published: &[(&str, &str)],
+    ) -> Self {
         let remotes = Remotes {
             all: remotes.to_vec(),
             mentioned: remotes.iter().map(|remote| remote.name.clone()).collect(),
@@ -75,12 +79,12 @@ impl Scene {
         scene
     }
 
-    fn publish(&mut self, gateway: &str, pairs: &[(&str, &str)]) {
+    pub(in crate::gateway) fn publish(&mut self, gateway: &str, pairs: &[(&str, &str)]) {
         let pairs = pairs.iter().map(|(of, name)| (uuid(of), (*name).to_owned()));
         self.book.proxied.insert(uuid(gateway), pairs.collect::<BTreeMap<_, _>>());
     }
 
-    fn record(mut self, of: &str, nodes: &[&str]) -> Self {
+    pub(in crate::gateway) fn record(mut self, of: &str, nodes: &[&str]) -> Self {
         self.book.clusters.insert(cluster(of), nodes.iter().map(|node| uuid(node)).collect());
         self
     }

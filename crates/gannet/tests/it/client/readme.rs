@@ -5,19 +5,20 @@
 //! one of the README.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::clone;
 use super::relay::Relay;
 use super::scene::{expect_clean, objects_in, text};
 use crate::harness::world::finish;
-use crate::harness::{Gannet, World};
+use crate::harness::{Gannet, Repo, World};
 
 #[test]
 fn the_commands_of_the_readme_work_as_written() {
-    let [serve, test, client] = commands();
+    let [serve, test, client, _] = commands();
     assert_eq!(test, "cargo xtask test", "this test is run by it");
     assert_eq!(client.lines().count(), 5, "five lines are promised");
     let world = World::new();
@@ -45,6 +46,31 @@ fn the_commands_of_the_readme_work_as_written() {
 }
 
 #[test]
+fn a_cluster_is_set_up_by_the_commands_of_the_readme() {
+    let [_, _, _, set_up] = commands();
+    let world = World::new();
+    let here = world.join("here");
+    fs::create_dir(&here).expect("make a directory");
+    stand_in_for_cargo(&world);
+    let done = finish(&mut shell(&world, &here, &set_up), PATIENCE);
+    assert!(done.success(), "{done}");
+    let said = done.out();
+    assert_eq!(said.matches(": reached").count(), 2, "{said}");
+    assert!(!said.contains('!'), "something is wrong: {said}");
+
+    let gateway = Repo::open(&world, &here.join("gateway"));
+    let server = Gannet::serve(&world, &["--wideopen", gateway.arg()]);
+    let client = clone(&world, gateway.path(), &server.annex_url(), gateway.uuid());
+    fs::write(client.join("file"), b"some content").expect("write a file");
+    world.annex(&client, &["add", "--quiet", "file"]);
+    world.annex(&client, &["move", "--quiet", "--to", "origin-mycluster", "file"]);
+    for node in ["near", "other"] {
+        assert_eq!(objects_in(&here.join(node).join("annex/objects")).len(), 1, "{node}");
+    }
+    assert!(server.stop().success(), "it did not end properly");
+}
+
+#[test]
 fn the_port_of_the_readme_is_the_default() {
     let world = World::new();
     let help = Gannet::run(&world, world.path(), &["serve", "--help"]).expect_ok();
@@ -54,13 +80,15 @@ fn the_port_of_the_readme_is_the_default() {
 }
 
 /// Returns the `sh` blocks of the README.
-fn commands() -> [String; 3] {
+fn commands() -> [String; 4] {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = fs::read_to_string(readme).expect("read README.md");
     let blocks = readme.split("```sh\n").skip(1);
     let blocks = blocks.map(|block| block.split("```").next().unwrap_or_default().trim());
     let blocks: Vec<String> = blocks.map(str::to_owned).collect();
-    blocks.try_into().expect("three blocks of commands: to serve, to test, to use")
+    blocks
+        .try_into()
+        .expect("four blocks of commands: to serve, to test, to use, to set up a cluster")
 }
 
 /// Prepares a shell with nothing in git's configuration but who commits.
@@ -89,6 +117,7 @@ fn stand_in_for_cargo(world: &World) {
     );
     fs::write(&cargo, script).expect("write the program in the place of cargo");
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    symlink(gannet, dir.join("gannet")).expect("link to the program");
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

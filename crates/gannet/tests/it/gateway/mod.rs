@@ -17,6 +17,7 @@ mod clusters;
 mod nodes;
 mod pairs;
 mod proxies;
+mod setup;
 mod shell;
 
 /// A gateway with work tree, and its nodes: bare repositories of which each is reached in its own

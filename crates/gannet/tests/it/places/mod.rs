@@ -101,7 +101,8 @@ async fn over_a_line(shell: &[&str]) -> Parts {
     let asked = ["p2pstdio", repo.arg(), CLIENT, "--uuid", SERVER];
     let Program { program, arguments, .. } = program(&world, &[shell, &asked].concat());
     let words = [program].into_iter().chain(arguments).collect();
-    let remote = reach().open(&Address::Command(words), &uuid(SERVER)).await.expect("a remote");
+    let remote =
+        reach().open(&Address::Command(words), &uuid(SERVER)).await.expect("a remote").annex;
     Parts::new(remote, None, (repo, world)).far()
 }
 
@@ -161,7 +162,7 @@ pub(crate) fn by_ssh(login: &Login) -> Reach {
 /// Opens the remote at `address`, which has the uuid of all repositories here.
 pub(crate) async fn opened(reach: &Reach, address: &str) -> Arc<dyn Annex> {
     let address = Address::parse(address.as_bytes(), Path::new("/")).expect("an address");
-    reach.open(&address, &uuid(SERVER)).await.expect("a remote")
+    reach.open(&address, &uuid(SERVER)).await.expect("a remote").annex
 }
 
 /// A bare repository that is there at once.
