@@ -172,10 +172,14 @@ async fn see_off(
             said.drain(..surplus);
         }
     };
+    let mut orphans = Orphans(group);
     let ending = async {
         let done = gone.await.ok();
         // Both pipes are closed now, or will be at once.
-        if timeout(GRACE, child.wait()).await.is_err() {
+        let ended = timeout(GRACE, child.wait()).await;
+        // Whatever it left behind on purpose may stay.
+        let group = orphans.0.take();
+        if ended.is_err() {
             let killed = match group {
                 // It has not been waited for, so the group is still its own.
                 Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
@@ -201,6 +205,20 @@ async fn see_off(
     }
     if let Some(done) = done {
         done.send(()).ok();
+    }
+}
+
+/// A process group whose leader has not been waited for. Dropping this, as when the runtime ends, kills
+/// it: the leader alone would leave what it has started.
+struct Orphans(Option<Pid>);
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.take()
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::debug!("cannot end a program: {error}");
+        }
     }
 }
 
