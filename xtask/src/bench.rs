@@ -1,5 +1,5 @@
 //! Speed and memory beside the pinned git-annex, and beside nginx where files are just files:
-//! over HTTP, and through the shells that ssh starts.
+//! over HTTP, through the shells that ssh starts, and as gateways.
 //!
 //! All servers run one after the other on the same machine, in the same run, on the same
 //! repository; so the ratios mean something even where the numbers depend on the machine.
@@ -12,11 +12,13 @@ use objects::Objects;
 use servers::{Kind, Repository};
 use table::Table;
 
+mod gateway;
 mod http;
 mod line;
 mod load;
 mod objects;
 mod servers;
+mod sshd;
 mod table;
 
 /// Measures every server and prints a table. `words` are the options of the command.
@@ -45,12 +47,13 @@ struct Options {
 enum Part {
     Http,
     Line,
+    Gateway,
 }
 
 impl Options {
-    /// Reads `--quick`, `--only NAME,…` and `--part http` or `--part line`.
+    /// Reads `--quick`, `--only NAME,…` and `--part http`, `line` or `gateway`.
     fn parse(words: &[&str]) -> Result<Self> {
-        let parts = vec![Part::Http, Part::Line];
+        let parts = vec![Part::Http, Part::Line, Part::Gateway];
         let mut options = Self { quick: false, kinds: Kind::ALL.to_vec(), parts };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
@@ -63,7 +66,8 @@ impl Options {
                 "--part" => match words.next() {
                     Some(&"http") => options.parts = vec![Part::Http],
                     Some(&"line") => options.parts = vec![Part::Line],
-                    _ => return Err("--part wants http or line".into()),
+                    Some(&"gateway") => options.parts = vec![Part::Gateway],
+                    _ => return Err("--part wants http, line or gateway".into()),
                 },
                 _ => return Err(format!("bench has no option {word}").into()),
             }
@@ -85,6 +89,9 @@ fn compare(options: &Options) -> Result {
     }
     if options.parts.contains(&Part::Line) {
         line::measure(&scratch.0, &options.kinds, &sizes, &mut table)?;
+    }
+    if options.parts.contains(&Part::Gateway) {
+        gateway::measure(&scratch.0, &options.kinds, &sizes, &mut table)?;
     }
     print!("{table}");
     Ok(())

@@ -29,20 +29,25 @@ impl Objects {
     /// When the disk is full, or `sha256sum` is missing.
     pub(super) fn make(dir: &Path, sizes: &Sizes) -> Result<Self> {
         fs::create_dir(dir)?;
-        let mut random = File::open("/dev/urandom")?;
-        let mut group = |name: &str, count: usize, len: u64| -> Result<Vec<Object>> {
-            let dir = dir.join(name);
-            fs::create_dir(&dir)?;
-            for number in 0..count {
-                let mut file = File::create(dir.join(number.to_string()))?;
-                io::copy(&mut Read::by_ref(&mut random).take(len), &mut file)?;
-            }
-            hashed(&dir, len)
-        };
+        let group = |name, count, len| Self::group(&dir.join(name), count, len);
         let big = group("big", 1, sizes.big_bytes)?.pop().ok_or("no big object")?;
         let small = group("small", sizes.small_count, 16 << 10)?;
         let tiny = group("tiny", sizes.tiny_count, 4 << 10)?;
         Ok(Self { big, small, tiny })
+    }
+
+    /// Makes so many of one length, in a new directory.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn group(dir: &Path, count: usize, len: u64) -> Result<Vec<Object>> {
+        fs::create_dir(dir)?;
+        let mut random = File::open("/dev/urandom")?;
+        for number in 0..count {
+            let mut file = File::create(dir.join(number.to_string()))?;
+            io::copy(&mut Read::by_ref(&mut random).take(len), &mut file)?;
+        }
+        hashed(dir, len)
     }
 }
 

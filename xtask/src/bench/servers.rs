@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::load::Target;
 use crate::oracle;
 use crate::run::{Result, Running, announce, cargo, output, root, run, shield};
 use crate::tools;
@@ -50,9 +51,8 @@ pub(super) struct Repository {
 /// A server that runs. Dropping it ends it.
 pub(super) struct Server {
     pub(super) kind: Kind,
-    pub(super) address: SocketAddr,
-    /// What every path of the API begins with.
-    pub(super) base: String,
+    /// The repository itself.
+    pub(super) target: Target,
     running: Running,
 }
 
@@ -68,19 +68,24 @@ impl Repository {
         }
         let (path, home) = (dir.join("repository"), dir.join("home"));
         fs::create_dir(&home)?;
-        let oracle = oracle::install()?;
         if kinds.contains(&Kind::Reference) {
             run(shield(Command::new("git").args(["init", "--quiet", "--bare"]).arg(&path), &home))?;
-            let mut init = Command::new(oracle.join("git-annex"));
-            init.args(["init", "--quiet", "bench"]).env("PATH", path_with(&oracle)?);
-            run(shield(init.current_dir(&path), &home))?;
+            run(shield(annex()?.args(["init", "--quiet", "bench"]).current_dir(&path), &home))?;
         } else {
             run(shield(Command::new(&gannet).arg("init").arg(&path), &home))?;
         }
+        Self::of(path, home)
+    }
+
+    /// A repository that is there already.
+    ///
+    /// # Errors
+    /// When it has no uuid, or the oracle cannot be installed.
+    pub(super) fn of(path: PathBuf, home: PathBuf) -> Result<Self> {
         let mut uuid = Command::new("git");
         uuid.arg("-C").arg(&path).args(["config", "annex.uuid"]);
         let uuid = output(shield(&mut uuid, &home))?;
-        Ok(Self { path, home, uuid, gannet, oracle })
+        Ok(Self { path, home, uuid, gannet: gannet()?, oracle: oracle::install()? })
     }
 
     /// Starts a server, and waits until it answers.
@@ -102,6 +107,8 @@ impl Repository {
                 let mut annex = Command::new(self.oracle.join("git-annex"));
                 annex.args(["p2phttp", "--quiet", "--wideopen", "--bind", "127.0.0.1"]);
                 annex.args(["--port", &address.port().to_string()]).args(["-J", REFERENCE_JOBS]);
+                annex.args(["--clusterjobs", REFERENCE_JOBS]);
+                annex.args(["--proxyconnections", REFERENCE_JOBS]);
                 annex.env("PATH", path_with(&self.oracle)?).stdout(Stdio::null());
                 annex
             }
@@ -131,7 +138,7 @@ impl Repository {
             std::thread::sleep(Duration::from_millis(20));
         }
         let base = format!("/git-annex/{}", self.uuid);
-        Ok(Server { kind, address, base, running })
+        Ok(Server { kind, target: Target { address, base }, running })
     }
 
     /// Where each stored key is as a file, from the root of what nginx serves.
@@ -173,14 +180,15 @@ impl Server {
     /// When the server is gone.
     pub(super) fn peak_memory_mib(&self) -> Result<f64> {
         let family = family_of(self.running.id())?;
-        let mut kib = 0.0;
-        for pid in family {
-            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let peak = peak.and_then(|peak| peak.split_whitespace().next());
-            kib += peak.ok_or("no VmHWM in /proc")?.parse::<f64>()?;
-        }
-        Ok(kib / 1024.0)
+        family.into_iter().map(peak_memory_mib).sum()
+    }
+
+    /// The same, without its children.
+    ///
+    /// # Errors
+    /// When the server is gone.
+    pub(super) fn own_peak_memory_mib(&self) -> Result<f64> {
+        peak_memory_mib(self.running.id())
     }
 
     /// Ends the server as a service manager would.
@@ -200,6 +208,17 @@ pub(super) fn gannet() -> Result<PathBuf> {
     Ok(target()?.join("release/gannet"))
 }
 
+/// The pinned git-annex.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(super) fn annex() -> Result<Command> {
+    let oracle = oracle::install()?;
+    let mut annex = Command::new(oracle.join("git-annex"));
+    annex.env("PATH", path_with(&oracle)?);
+    Ok(annex)
+}
+
 /// Makes it.
 ///
 /// # Errors
@@ -215,6 +234,13 @@ fn target() -> Result<PathBuf> {
         Some(target) => Ok(target.into()),
         None => Ok(root()?.join("target")),
     }
+}
+
+fn peak_memory_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.split_whitespace().next()).ok_or("no VmHWM in /proc")?;
+    Ok(kib.parse::<f64>()? / 1024.0)
 }
 
 /// A process, its children and theirs.
@@ -250,7 +276,11 @@ fn parse_address(line: &str) -> Option<SocketAddr> {
     rest[..end.unwrap_or(rest.len())].parse().ok()
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address where nobody listens.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
