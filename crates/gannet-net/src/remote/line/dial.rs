@@ -18,6 +18,8 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::pipe::widen;
+
 /// Makes connections. `Display` says where to, for people.
 #[async_trait]
 pub trait Dial: fmt::Display + Send + Sync + 'static {
@@ -117,6 +119,8 @@ impl Dial for Program {
         else {
             return Err(io::Error::other("the program has no standard input or output"));
         };
+        widen(&input);
+        widen(&output);
         let said = Arc::new(Mutex::new(Vec::new()));
         let (let_go, gone) = oneshot::channel();
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as Socket;
 
+use gannet_net::pipe::widen;
 use rustix::fs::{FileType, fstat};
-use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -20,7 +20,7 @@ use super::Refusal;
 pub(super) fn input() -> std::io::Result<Box<dyn AsyncRead + Send + Unpin>> {
     let (kind, copy) = duplicate(std::io::stdin())?;
     Ok(match kind {
-        FileType::Fifo => Box::new(Receiver::from_owned_fd(roomy(copy))?),
+        FileType::Fifo => Box::new(Receiver::from_owned_fd(wide(copy))?),
         FileType::Socket => Box::new(socket(copy)?),
         _ => Box::new(tokio::io::stdin()),
     })
@@ -33,7 +33,7 @@ pub(super) fn input() -> std::io::Result<Box<dyn AsyncRead + Send + Unpin>> {
 pub(super) fn output() -> std::io::Result<Box<dyn AsyncWrite + Send + Unpin>> {
     let (kind, copy) = duplicate(std::io::stdout())?;
     Ok(match kind {
-        FileType::Fifo => Box::new(Sender::from_owned_fd(roomy(copy))?),
+        FileType::Fifo => Box::new(Sender::from_owned_fd(wide(copy))?),
         FileType::Socket => Box::new(socket(copy)?),
         _ => Box::new(tokio::io::stdout()),
     })
@@ -64,13 +64,8 @@ fn duplicate(file: impl AsFd) -> std::io::Result<(FileType, OwnedFd)> {
     Ok((kind, copy))
 }
 
-/// A pipe that holds more than one side reads at a time: so neither waits for the other each time,
-/// which on a machine with nothing else to do takes longer than to copy the bytes. Users have a
-/// limited number of such pipes; one more stays as it was.
-fn roomy(pipe: OwnedFd) -> OwnedFd {
-    if let Err(error) = fcntl_setpipe_size(&pipe, PIPE_BYTES) {
-        tracing::debug!("a pipe stays small: {error}");
-    }
+fn wide(pipe: OwnedFd) -> OwnedFd {
+    widen(&pipe);
     pipe
 }
 
@@ -79,6 +74,3 @@ fn socket(copy: OwnedFd) -> std::io::Result<UnixStream> {
     socket.set_nonblocking(true)?;
     UnixStream::from_std(socket)
 }
-
-/// As much as whoever is not root may ask for.
-const PIPE_BYTES: usize = 1024 * 1024;
