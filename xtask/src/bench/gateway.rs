@@ -6,8 +6,9 @@
 //! beside it stands how long that node takes alone.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::load::{Sizes, Target, big_row, count, get_each, mebibytes, put_each_in_turn, put_file};
 use super::objects::{Object, Objects};
@@ -60,6 +61,7 @@ pub(super) fn measure(dir: &Path, kinds: &[Kind], sizes: &Sizes, table: &mut Tab
             server.own_peak_memory_mib()?,
         );
         server.stop()?;
+        scene.hang_up()?;
     }
     Ok(())
 }
@@ -71,6 +73,7 @@ fn two(dir: &Path, len: u64) -> Result<[Object; 2]> {
 
 /// A gateway, and what it lets others reach.
 struct Scene {
+    path: PathBuf,
     gateway: Repository,
     nodes: Vec<String>,
     /// The cluster of the first three nodes.
@@ -111,7 +114,27 @@ impl Scene {
         annex(&["updatecluster", "--quiet"])?;
         let [three, slowed] =
             [git(&["config", "annex.cluster.three"])?, git(&["config", "annex.cluster.slowed"])?];
-        Ok(Self { gateway: Repository::of(gateway, home)?, nodes, three, slowed })
+        Ok(Self {
+            path: gateway.clone(),
+            gateway: Repository::of(gateway, home)?,
+            nodes,
+            three,
+            slowed,
+        })
+    }
+
+    /// Ends the ssh processes that git-annex leaves behind, to be shared by its next commands.
+    fn hang_up(&self) -> Result {
+        let Ok(sockets) = fs::read_dir(self.path.join(".git/annex/ssh")) else { return Ok(()) };
+        for socket in sockets {
+            let socket = socket?;
+            if socket.file_type()?.is_socket() {
+                let mut ssh = Command::new("ssh");
+                ssh.args(["-q", "-O", "exit", "-S"]).arg(socket.path()).arg("localhost");
+                run(ssh.stderr(Stdio::null()))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -65,7 +65,9 @@ impl Sshd {
         let address = free_address()?;
         let mut sshd = Command::new("/usr/sbin/sshd");
         sshd.args(["-D", "-E"]).arg(dir.join("log")).arg("-f").arg(dir.join("sshd_config"));
-        sshd.args(["-o", &format!("ListenAddress={address}")]).stdin(Stdio::null());
+        sshd.args(["-o", &format!("ListenAddress={address}")])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let mut running = Running::start(&mut sshd)?;
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
