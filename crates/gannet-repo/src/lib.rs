@@ -50,7 +50,7 @@ pub use look::Look;
 pub use publishing::Notice;
 pub use repo::Repo;
 pub use settings::{
-    Glimpse, Identity, Location, OpenError, Remote, Remotes, identify, peek, read_size,
+    Glimpse, Identity, Jobs, Location, OpenError, Remote, Remotes, identify, peek, read_size,
 };
 #[cfg(feature = "crash-points")]
 pub use step::{CRASH_POINTS, faults};

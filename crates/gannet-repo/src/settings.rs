@@ -22,7 +22,7 @@ mod values;
 pub(crate) use change::{remove_abandoned_lock, set_values};
 pub use open_error::OpenError;
 pub(crate) use place::Place;
-pub use remotes::{Location, Remote, Remotes};
+pub use remotes::{Jobs, Location, Remote, Remotes};
 use signature::Signature;
 
 use crate::process::{Hook, Program};

@@ -1,13 +1,15 @@
 //! A repository, and what it lets others reach: remotes under their own uuids, and clusters.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use futures_util::future::join_all;
 use gannet_cluster::{Cluster, Gateway as ClusterGateway, Limits, Node, Proxy};
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Book, ClusterUuid, Ledger, Result, Uuid};
-use gannet_repo::{Remotes, Repo};
+use gannet_repo::{Jobs, Remotes, Repo};
 
 use crate::clock::SystemClock;
 
@@ -21,6 +23,16 @@ use gate::{Behind, View};
 use link::{Link, Ways};
 use neighbours::Neighbour;
 
+/// How much a gateway does at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// How many nodes of a cluster one request asks at once, where it need not ask them all; `None`:
+    /// as many as `annex.jobs` says, or else as usual.
+    pub cluster_jobs: Option<NonZeroUsize>,
+    /// How many connections that nobody uses are kept to each remote; `None`: as usual.
+    pub idle_connections: Option<usize>,
+}
+
 /// A repository as a gateway. Most are none: then nothing is behind it, and finding that out costs
 /// a look at its configuration.
 ///
@@ -31,7 +43,7 @@ pub struct Gateway {
     repo: Repo,
     ledger: Arc<dyn Ledger>,
     ways: Arc<Ways>,
-    limits: Limits,
+    bounds: Bounds,
     state: Mutex<State>,
 }
 
@@ -59,11 +71,11 @@ enum Front {
 impl Gateway {
     /// The repository as a gateway.
     #[must_use]
-    pub fn new(repo: Repo) -> Self {
+    pub fn new(repo: Repo, bounds: Bounds) -> Self {
         Self {
             ledger: Arc::new(repo.clone()),
-            ways: Arc::new(Ways::new(repo.uuid().clone())),
-            limits: Limits::default(),
+            ways: Arc::new(Ways::new(repo.uuid().clone(), bounds)),
+            bounds,
             state: Mutex::default(),
             repo,
         }
@@ -94,7 +106,8 @@ impl Gateway {
                     let link = self.link(&mut self.state(), member.neighbour, &glance.remotes)?;
                     Some((link, member.gateway.cloned()))
                 });
-                Some(self.cluster(cluster, name, members.collect()))
+                let limits = self.limits(&glance.remotes);
+                Some(self.cluster(cluster, name, members.collect(), limits))
             }
             None => {
                 self.state().fronts.remove(uuid);
@@ -166,6 +179,7 @@ impl Gateway {
         cluster: ClusterUuid,
         name: &str,
         members: Vec<(Arc<Link>, Option<Uuid>)>,
+        limits: Limits,
     ) -> Arc<dyn Annex> {
         let nodes: Vec<_> =
             members.iter().map(|(link, gateway)| node(link, gateway.clone())).collect();
@@ -189,7 +203,7 @@ impl Gateway {
             uuid: self.repo.uuid().clone(),
             ledger: Arc::clone(&self.ledger),
             clock: Arc::new(SystemClock),
-            limits: self.limits,
+            limits,
         };
         let cluster = Arc::new(Cluster::new(gateway, &nodes));
         let place = Arc::clone(&cluster) as Arc<dyn Annex>;
@@ -197,6 +211,18 @@ impl Gateway {
         let front = Front::Cluster { links: now, cluster, annex: Arc::clone(&annex) };
         state.fronts.insert(uuid, front);
         annex
+    }
+
+    fn limits(&self, remotes: &Remotes) -> Limits {
+        let configured = || {
+            remotes.jobs.map(|jobs| match jobs {
+                Jobs::Number(number) => number,
+                Jobs::Cpus => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            })
+        };
+        let usual = Limits::default();
+        let jobs = self.bounds.cluster_jobs.or_else(configured);
+        Limits { jobs: jobs.map_or(usual.jobs, NonZeroUsize::get), ..usual }
     }
 
     fn link(

@@ -73,7 +73,7 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
     let ready = ready.with_repositories(&uuids, &plan.grounds);
     let files = allow_many_files();
 
-    let house = House::new(plan.grounds, Arc::new(Disk), plan.access);
+    let house = House::new(plan.grounds, Arc::new(Disk::new(serve.gateway_bounds())), plan.access);
     house.look_around();
     for uuid in &uuids {
         house
@@ -81,10 +81,9 @@ pub(crate) async fn serve(serve: &Serve, plan: Plan) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::Failed(format!("cannot serve {uuid}: {}", error.chain())))?;
     }
-    if serve.has_idle_options() {
+    if serve.accepted.jobs.is_some() {
         tracing::info!(
-            "--jobs, --clusterjobs and --proxyconnections change nothing: requests do not occupy \
-             workers here, see --max-requests"
+            "--jobs changes nothing: requests do not occupy workers here, see --max-requests"
         );
     }
 
@@ -250,9 +249,9 @@ async fn uuids(named: &[PathBuf]) -> Result<Vec<Uuid>, Failure> {
     let mut uuids = Vec::new();
     for path in named {
         let path = path.clone();
-        let look = move || match Disk.peek(&path)? {
+        let look = move || match Disk::default().peek(&path)? {
             Some(glimpse) => Ok(Ok(glimpse.uuid)),
-            None => Ok(Disk.open(&path).map(|opened| opened.annex.uuid().clone())),
+            None => Ok(Disk::default().open(&path).map(|opened| opened.annex.uuid().clone())),
         };
         let uuid = blocking(look)
             .await

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gannet::gateway::Gateway;
+use gannet::gateway::{Bounds, Gateway};
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Clock, Error, Result, Uuid};
 use gannet_repo::{Glimpse, OpenError, Repo};
@@ -131,7 +131,17 @@ impl Signature {
 const CONFIGURATION: [&str; 3] = [".git/config", ".git", "config"];
 
 /// The file system.
-pub(crate) struct Disk;
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    bounds: Bounds,
+}
+
+impl Disk {
+    /// The file system, where repositories that are gateways keep within these bounds.
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { bounds }
+    }
+}
 
 impl Yard for Disk {
     fn peek(&self, path: &Path) -> Result<Option<Glimpse>> {
@@ -161,7 +171,7 @@ impl Yard for Disk {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let repository = Repo::open(path, clock).map_err(broken)?;
         let annex = Arc::new(Guarded::new(repository.clone()));
-        Ok(Opened { annex, repository: Arc::new(Gateway::new(repository)) })
+        Ok(Opened { annex, repository: Arc::new(Gateway::new(repository, self.bounds)) })
     }
 }
 

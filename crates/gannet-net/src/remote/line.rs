@@ -57,6 +57,8 @@ pub struct LineLimits {
     pub idle: Duration,
     /// How long a connection that nobody uses is kept.
     pub keep: Duration,
+    /// How many connections that nobody uses are kept.
+    pub idle_max: usize,
     /// No newer version is spoken.
     pub newest: Version,
     /// Who speaks only an older one is not spoken to.
@@ -72,6 +74,7 @@ impl Default for LineLimits {
             reply: Duration::from_secs(30 * 60),
             idle: Duration::from_secs(120),
             keep: Duration::from_secs(60),
+            idle_max: 8,
             newest: Version::NEWEST,
             oldest: Version::V0,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use gannet_core::{ClusterUuid, Trust, Uuid};
@@ -21,6 +22,8 @@ pub struct Remotes {
     pub clusters: BTreeMap<String, ClusterUuid>,
     /// Names under which something is set that is not the uuid of a cluster.
     pub bad_clusters: Vec<String>,
+    /// `annex.jobs`.
+    pub jobs: Option<Jobs>,
     /// `core.sshCommand`.
     pub ssh_command: Option<OsString>,
     /// Where relative paths begin.
@@ -58,6 +61,15 @@ pub struct Remote {
     pub cluster_gateways: Vec<ClusterUuid>,
     /// `annex-proxied-by`: the repository through which it is reached.
     pub proxied_by: Option<Uuid>,
+}
+
+/// How much is to be done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jobs {
+    /// So much.
+    Number(NonZeroUsize),
+    /// As much as there are processors.
+    Cpus,
 }
 
 /// Where a remote is.
@@ -108,6 +120,7 @@ impl Config {
     pub(super) fn remotes(&self, base: &Path) -> Remotes {
         let mut remotes = Remotes {
             ssh_command: self.command("core.sshcommand"),
+            jobs: self.text("annex.jobs").and_then(|text| jobs(&text)),
             base: base.to_owned(),
             ..Remotes::default()
         };
@@ -227,6 +240,13 @@ fn cluster(text: &[u8]) -> Option<ClusterUuid> {
     Uuid::parse(text).ok()?.as_cluster()
 }
 
+fn jobs(text: &str) -> Option<Jobs> {
+    match text {
+        "cpus" => Some(Jobs::Cpus),
+        number => number.parse().ok().map(Jobs::Number),
+    }
+}
+
 fn trust(level: &str) -> Option<Trust> {
     match level {
         "dead" => Some(Trust::Dead),
@@ -338,6 +358,9 @@ mod tests {
             [Some("A.b"), Some("A.b"), Some("mine"), None]
         );
         assert_eq!(remotes.bad_clusters, ["bad"]);
+        let jobs = |text: &str| read(&format!("[annex]\njobs = {text}\n")).jobs;
+        assert_eq!(jobs("3"), NonZeroUsize::new(3).map(Jobs::Number));
+        assert_eq!(["cpus", "0", "many", ""].map(jobs), [Some(Jobs::Cpus), None, None, None]);
         assert_eq!(remotes.ssh_command.as_deref(), Some("ssh -v".as_ref()));
         assert!(remotes.mentioned.contains("said") && remotes.has_gates());
     }

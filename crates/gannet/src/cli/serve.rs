@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use gannet::gateway::Bounds;
 
 use super::Failure;
 use crate::access::Policy;
@@ -164,25 +165,26 @@ pub(crate) struct Limits {
     /// When told to stop, wait so many seconds for requests to finish.
     #[arg(long, env = "GANNET_STOP_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) stop_timeout: u32,
+    /// Nodes of a cluster that one request asks at once, where it need not ask them all: a put always
+    /// goes to all that want it.
+    #[arg(long, env = "GANNET_CLUSTERJOBS", value_name = "NUMBER", default_value = "8")]
+    pub(crate) clusterjobs: NonZeroUsize,
+    /// Connections that are kept for later to each remote that is reached through a gateway.
+    #[arg(long, env = "GANNET_PROXYCONNECTIONS", value_name = "NUMBER", default_value_t = 8)]
+    pub(crate) proxyconnections: usize,
     /// Threads that run at once [default: one per processor].
     #[arg(long, env = "GANNET_CPUS", value_name = "NUMBER",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) cpus: Option<u16>,
 }
 
-/// Options of `git annex p2phttp` that are accepted and change nothing.
+/// An option of `git annex p2phttp` that is accepted and changes nothing.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Accepted without effect (there are no workers to run out of)")]
 pub(crate) struct Accepted {
     /// Requests do not occupy workers; see --max-requests.
     #[arg(short = 'J', long, value_name = "NUMBER|cpus", value_parser = jobs)]
     pub(crate) jobs: Option<usize>,
-    /// There is no cluster to work for yet.
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) clusterjobs: Option<usize>,
-    /// There is no remote to be a proxy for yet.
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) proxyconnections: Option<usize>,
 }
 
 impl Serve {
@@ -208,10 +210,12 @@ impl Serve {
         })
     }
 
-    /// Whether an option was given that has no effect here.
-    pub(crate) fn has_idle_options(&self) -> bool {
-        let Accepted { jobs, clusterjobs, proxyconnections } = &self.accepted;
-        jobs.is_some() || clusterjobs.is_some() || proxyconnections.is_some()
+    /// What the options say about gateways.
+    pub(crate) fn gateway_bounds(&self) -> Bounds {
+        Bounds {
+            cluster_jobs: Some(self.limits.clusterjobs),
+            idle_connections: Some(self.limits.proxyconnections),
+        }
     }
 }
 
@@ -309,10 +313,12 @@ mod tests {
         assert_eq!(serve.directory, ["d", "e"].map(PathBuf::from));
         assert_eq!(serve.repositories, ["r", "s"].map(PathBuf::from));
         assert_eq!(serve.limits.lockedfiles.get(), 7);
-        assert!(serve.has_idle_options());
+        let bounds = serve.gateway_bounds();
+        assert_eq!(bounds.cluster_jobs.map(NonZeroUsize::get), Some(2));
+        assert_eq!((bounds.idle_connections, serve.accepted.jobs), (Some(3), Some(4)));
         assert!(parse("--jobs cpus --socket s").is_ok());
         assert_eq!(parse("").unwrap().listen.port, 9417);
-        assert!(!parse("").unwrap().has_idle_options());
+        assert_eq!(parse("").unwrap().accepted.jobs, None);
     }
 
     /// Which option, which default, and why: `docs/limits.md` tells it for each limit.
@@ -350,6 +356,7 @@ mod tests {
             "--jobs many",
             "--cpus 0",
             "--lockedfiles 0",
+            "--clusterjobs 0",
             "--port 65536",
             "--certfile c",
             "--privatekeyfile k",

@@ -16,6 +16,7 @@ use gannet_net::serve::p2p::Version;
 use gannet_repo::{Remote, Repo};
 use tokio::sync::OnceCell;
 
+use super::Bounds;
 use super::neighbours::Neighbour;
 use crate::remotes::{Address, Reach, Reached, open_here};
 
@@ -32,6 +33,7 @@ pub(super) struct Link {
 pub(super) struct Ways {
     /// The gateway.
     pub(super) client: Uuid,
+    bounds: Bounds,
     http: OnceLock<HttpClient>,
 }
 
@@ -42,15 +44,17 @@ struct Opened {
 }
 
 impl Ways {
-    pub(super) fn new(client: Uuid) -> Self {
-        Self { client, http: OnceLock::new() }
+    pub(super) fn new(client: Uuid, bounds: Bounds) -> Self {
+        Self { client, bounds, http: OnceLock::new() }
     }
 
     fn http(&self) -> Result<HttpClient> {
         if let Some(client) = self.http.get() {
             return Ok(client.clone());
         }
-        let client = HttpClient::new(HttpClientOptions::default())
+        let usual = HttpClientOptions::default();
+        let idle_max = self.bounds.idle_connections.unwrap_or(usual.idle_max);
+        let client = HttpClient::new(HttpClientOptions { idle_max, ..usual })
             .map_err(|error| Error::Internal(error.to_string()))?;
         Ok(self.http.get_or_init(|| client).clone())
     }
@@ -102,12 +106,18 @@ impl Link {
         let reach = Reach {
             client: self.ways.client.clone(),
             ssh: ssh_options(&self.neighbour.remote, self.ssh_command.as_ref()),
-            line: LineLimits { oldest: oldest(&self.uuid), ..LineLimits::default() },
+            line: self.line_limits(),
             http: self.ways.http()?,
             sign_in: Arc::new(sign_in),
             patience: Patience::default(),
         };
         Ok(Opened { reached: reach.open(address, &self.uuid).await?, here: None })
+    }
+
+    fn line_limits(&self) -> LineLimits {
+        let usual = LineLimits::default();
+        let idle_max = self.ways.bounds.idle_connections.unwrap_or(usual.idle_max);
+        LineLimits { oldest: oldest(&self.uuid), idle_max, ..usual }
     }
 }
 

@@ -79,10 +79,13 @@ impl Pool {
             return;
         }
         let until = Instant::now() + self.limits.keep;
-        let mut idle = self.idle();
-        if idle.len() >= self.limits.connections_max {
+        if self.limits.idle_max == 0 {
             return;
         }
+        let mut idle = self.idle();
+        // The oldest is the most likely to have been closed, or to be of no use to those who ask now.
+        let surplus = (idle.len() + 1).saturating_sub(self.limits.idle_max);
+        let _surplus: Vec<_> = idle.drain(..surplus).collect();
         idle.push(Idle { connection, until });
         // Under the lock, so that whoever watched either sees this one or has said that he is gone.
         if self.is_watched.swap(true, Ordering::Relaxed) {

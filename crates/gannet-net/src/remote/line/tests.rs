@@ -239,6 +239,31 @@ async fn idle_connections_are_closed_after_a_while() {
 }
 
 #[tokio::test]
+async fn no_more_idle_connections_are_kept_than_allowed() {
+    for idle_max in [0, 1, 3, 20] {
+        let pipe = Pipe::new(Version::V4);
+        let remote = pipe.remote_within(LineLimits { idle_max, ..LineLimits::default() });
+        let sample = Sample::secure(2, 10);
+        pipe.stern.place(&sample.key, sample.bytes.clone());
+        for _ in 0..2 {
+            let mut locks = Vec::new();
+            for _ in 0..10 {
+                locks.push(remote.lock(&asker(), &sample.key).await.unwrap().unwrap());
+            }
+            until(async || pipe.open() == 10).await;
+            for lock in locks {
+                lock.release().await.unwrap();
+            }
+            until(async || pipe.open() == idle_max.min(10)).await;
+        }
+        let dialled = pipe.dialled.load(Ordering::Relaxed);
+        assert_eq!(dialled, 20 - idle_max.min(10), "what is kept is used");
+        assert!(!remote.check_present(&asker(), &Sample::secure(1, 9).key).await.unwrap());
+        assert_eq!(pipe.dialled.load(Ordering::Relaxed), dialled + usize::from(idle_max == 0));
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_closed_while_idle_is_not_noticed_by_anybody() {
     let pipe = Pipe::new(Version::V4);
     let remote = pipe.remote(Version::V4);

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use gannet::gateway::Gateway;
 use gannet::gateway::setup::Problem;
 use gannet::gateway::status::{self, Answer, ClusterStatus, NodeStatus};
+use gannet::gateway::{Bounds, Gateway};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ impl Status {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let (patience, json) = (Duration::from_secs(self.timeout.into()), self.json);
         let told = at(&self.path, async |repo| {
-            let status = Gateway::new(repo).status(patience).await;
+            let status = Gateway::new(repo, Bounds::default()).status(patience).await;
             let status = status.map_err(|error| Failure::doing("cannot look", &error))?;
             print(&if json { format!("{}\n", as_json(&status)) } else { as_text(&status) })?;
             let is_fine = |it: &ClusterStatus| it.problems.is_empty();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gannet::gateway::Gateway;
+use gannet::gateway::{Bounds, Gateway};
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Asker, Error, Key, Ledger, Uuid};
 use gannet_net::serve::p2p::NoGit;
@@ -42,7 +42,7 @@ pub(super) fn serve(task: Task, rules: &Rules) -> Outcome {
     let repo = Repo::open(&path, Arc::new(SystemClock)).map_err(|error| unusable(&error))?;
     drop(entered);
     let done = runtime.block_on(async {
-        let gateway = Gateway::new(repo.clone());
+        let gateway = Gateway::new(repo.clone(), Bounds::default());
         let done = match &other {
             None => ask(&task, rules, &repo).await,
             Some(uuid) => ask_behind(&task, rules, &repo, &gateway, uuid).await,

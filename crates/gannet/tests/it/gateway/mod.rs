@@ -12,6 +12,7 @@ use crate::harness::{Finished, Gannet, Reference, Repo, Server, World, eventuall
 use crate::ssh::Which;
 use crate::ssh::sshd::{Login, Sshd};
 
+mod bounds;
 mod changes;
 mod clusters;
 mod nodes;
