@@ -87,6 +87,12 @@ impl Meddling {
             let reply = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             return socket.write_all(reply).await.unwrap();
         }
+        // Only the first request of a connection is looked at; so there shall be no other that may
+        // have begun before it was known where everybody was sent.
+        let text = match self.redirect {
+            true => text.replacen("\r\n", "\r\nConnection: close\r\n", 1),
+            false => text,
+        };
         let (mut here, there) = duplex(1 << 16);
         let serving = tokio::spawn(async move { door.serve(there, None, stop).await });
         here.write_all(text.as_bytes()).await.unwrap();
