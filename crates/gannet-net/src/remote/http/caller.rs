@@ -14,7 +14,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::time::{sleep, timeout};
 
 use super::sending::{Sending, Sent};
-use super::{AnnexUrl, HttpClient, Patience, SignIn};
+use super::{AnnexUrl, HttpClient, Patience, SignIn, url};
 
 pub(super) struct Caller {
     uuid: Uuid,
@@ -297,15 +297,7 @@ impl Caller {
         let Some(location) = location else {
             return Err(self.fault(format_args!("{} to nowhere", reply.status())));
         };
-        let base = location.as_str().strip_suffix(target).and_then(|base| Url::parse(base).ok());
-        let Some(base) = base else {
-            return Err(
-                self.fault(format_args!("redirects to {location}, which is something else"))
-            );
-        };
-        if url.scheme() == "https" && base.scheme() != "https" {
-            return Err(self.fault(format_args!("redirects to {base}, which is not encrypted")));
-        }
+        let base = url::moved(url, target, &location).map_err(|why| self.fault(why))?;
         *self.base() = base;
         Ok(())
     }

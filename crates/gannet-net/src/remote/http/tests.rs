@@ -20,8 +20,10 @@ use super::{AnnexUrl, HttpClient, HttpClientOptions, HttpRemote, Known, Patience
 use crate::serve::http::tests::{Access, Shed, U};
 use crate::serve::http::{HttpDoor, Limits};
 
+mod believing;
 mod front;
 mod moving;
+mod script;
 
 annex_keeps_its_promise!(over_http, place(Meddling::default(), Version::V4).await);
 annex_keeps_its_promise!(over_http_v3, place(Meddling::default(), Version::V3).await);

@@ -80,6 +80,17 @@ impl fmt::Display for AnnexUrl {
     }
 }
 
+/// The base at which a server is to be found that answered the request for `target`, at the URL
+/// `from`, by sending us to `location`. Or why we do not go there.
+pub(super) fn moved(from: &Url, target: &str, location: &Url) -> Result<Url, String> {
+    let base = location.as_str().strip_suffix(target).and_then(|base| Url::parse(base).ok());
+    let base = base.ok_or(format!("redirects to {location}, which is something else"))?;
+    if from.scheme() == "https" && base.scheme() != "https" {
+        return Err(format!("redirects to {base}, which is not encrypted"));
+    }
+    Ok(base)
+}
+
 /// Whether the authority of the URL ends with `:` and digits.
 fn names_port(url: &str) -> bool {
     let authority = url.split("://").nth(1).unwrap_or_default();
@@ -125,6 +136,23 @@ mod tests {
         let url: AnnexUrl = "annex+http://al%40ice:p%3Aw@h/".parse().unwrap();
         assert_eq!((url.user(), url.password()), ("al@ice", Some("p:w")));
         assert_eq!(url.to_string(), "annex+http://h:9417/");
+    }
+
+    #[test]
+    fn what_was_encrypted_stays_so_and_what_was_asked_is_asked_there() {
+        let target = "/git-annex/u/v4/checkpresent?key=x";
+        let go = |from: &str, to: &str| {
+            let url = |base: &str| Url::parse(base).unwrap();
+            moved(&url(&format!("{from}{target}")), target, &url(to)).map(|base| base.to_string())
+        };
+        let to = |base: &str| format!("{base}{target}");
+        assert_eq!(go("http://h", &to("http://g:7/x")), Ok("http://g:7/x".into()));
+        assert_eq!(go("http://h", &to("https://h")), Ok("https://h/".into()));
+        assert_eq!(go("https://h", &to("https://g")), Ok("https://g/".into()));
+        assert!(go("https://h", &to("http://h")).unwrap_err().contains("not encrypted"));
+        for other in ["http://h/login", "http://h/git-annex/u/v4/checkpresent?key=y"] {
+            assert!(go("http://h", other).unwrap_err().contains("something else"));
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ use super::dial::Silent;
 use super::{Dial, Dialled, LineLimits, LineRemote, Program};
 use crate::serve::p2p::{LineDoor, NoGit};
 
+mod dirty;
+
 annex_keeps_its_promise!(over_a_pipe, place(Version::V4, Version::V4));
 annex_keeps_its_promise!(of_an_older_client, place(Version::V3, Version::V4));
 

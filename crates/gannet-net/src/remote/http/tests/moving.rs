@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gannet_core::{Annex, Error, Uuid};
+use async_trait::async_trait;
+use gannet_core::{Annex, Error};
 use gannet_testkit::Sample;
 use gannet_wire::http::Login;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
 
+use super::script::{ABSENT, NOTHING, Script, json, login_of, target_of};
 use super::{asker, file};
-use crate::remote::http::{AnnexUrl, HttpClient, HttpClientOptions, HttpRemote, Known, Patience};
+use crate::remote::http::{HttpRemote, Known, SignIn};
 
 #[tokio::test]
 async fn a_login_does_not_go_to_another_server() {
@@ -134,8 +134,8 @@ async fn who_reads_logins_in_another_alphabet_is_told_in_that() {
 /// Each login is given once.
 struct Logins(Mutex<Vec<&'static str>>);
 
-#[async_trait::async_trait]
-impl super::SignIn for Logins {
+#[async_trait]
+impl SignIn for Logins {
     async fn login(&self, _challenges: &[String]) -> Option<Login> {
         let password = self.0.lock().unwrap().pop()?;
         Some(Login { user: b"rw".to_vec(), password: password.into() })
@@ -144,95 +144,4 @@ impl super::SignIn for Logins {
     async fn rejected(&self, _login: &Login) {}
 }
 
-/// A server that answers each request by what a function makes of its head.
-struct Script {
-    address: std::net::SocketAddr,
-    heard: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
-}
-
-impl Script {
-    async fn new(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let (noting, answer) = (Arc::clone(&heard), Arc::new(answer));
-        let task = tokio::spawn(async move {
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let (noting, answer) = (Arc::clone(&noting), Arc::clone(&answer));
-                tokio::spawn(async move { converse(socket, &noting, &*answer).await });
-            }
-        });
-        Self { address, heard, task }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
-    }
-
-    fn remote(&self) -> HttpRemote {
-        let login = Login { user: b"rw".to_vec(), password: b"pw".to_vec() };
-        self.remote_of(Known(Some(login)))
-    }
-
-    fn remote_of(&self, sign_in: impl super::SignIn) -> HttpRemote {
-        let url: AnnexUrl = format!("annex+{}/", self.url()).parse().unwrap();
-        let http = HttpClient::new(HttpClientOptions::default()).unwrap();
-        let uuid = Uuid::parse(b"57e2a000-0000-4000-8000-000000000001").unwrap();
-        HttpRemote::new(uuid, &url, &http, Arc::new(sign_in), Patience::default())
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// One request for each connection; what follows the head is passed over.
-async fn converse(
-    mut socket: TcpStream,
-    heard: &Mutex<Vec<String>>,
-    answer: &(impl Fn(&str) -> String + ?Sized),
-) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match socket.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
-        }
-    }
-    let head = String::from_utf8(head).unwrap();
-    let reply =
-        format!("HTTP/1.1 {}", answer(&head).replacen("\r\n", "\r\nConnection: close\r\n", 1));
-    heard.lock().unwrap().push(head);
-    // The client may have gone; it may also still be sending.
-    if socket.write_all(reply.as_bytes()).await.is_ok() && socket.shutdown().await.is_ok() {
-        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.ok();
-    }
-}
-
-fn target_of(head: &str) -> &str {
-    head.split(' ').nth(1).unwrap()
-}
-
-fn login_of(head: &str) -> Option<&str> {
-    head.lines().find_map(|line| line.strip_prefix("authorization: "))
-}
-
-fn json(text: &str) -> String {
-    format!(
-        "200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    )
-}
-
 const CHALLENGE: &str = "WWW-Authenticate: Basic realm=\"git-annex\", charset=\"UTF-8\"\r\n";
-const NOTHING: &str = "Content-Length: 0\r\n\r\n";
-const ABSENT: &str =
-    "200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{\"present\":false}";
