@@ -225,10 +225,10 @@ impl Store for S3 {
         match object.store.delete(&wire::PATH).await {
             Ok(()) => Ok(true),
             Err(_) if object.wire.is_too_late() => Ok(false),
-            Err(object_store::Error::NotFound { .. }) if self.seen.load(Ordering::Relaxed) => {
-                Ok(true)
-            }
-            Err(error) => Err(object.fault(&error)),
+            Err(error) => match object.fault(&error) {
+                Error::Missing { .. } => Ok(true),
+                fault => Err(fault),
+            },
         }
     }
 }

@@ -63,6 +63,10 @@ async fn requests_have_the_form_that_is_set() {
                 "{authorization}"
             );
             assert!(authorization.contains("/here-1/s3/aws4_request, SignedHeaders="));
+            assert!(authorization.contains(";x-amz-security-token"), "{authorization}");
+            assert_eq!(header(&asked.headers, "x-amz-security-token"), "for=now");
+            let digest = header(&asked.headers, "x-amz-content-sha256");
+            assert_eq!(digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         }
     }
 }
@@ -159,7 +163,17 @@ async fn only_a_404_about_the_object_means_that_it_is_absent() {
         bucket.be([]);
         assert_eq!(store.find(&sample.key).await.unwrap(), None);
     }
-    drop(bucket);
+    let setting = Setting::over(store(&bucket, &[]), None);
+    bucket.be_at("DELETE", [Mood::Fails(404, "NoSuchKey")]);
+    assert!(setting.remove(&sample.key).await.unwrap());
+    bucket.be_at("DELETE", [Mood::Fails(404, "NoSuchBucket")]);
+    let error = setting.remove(&sample.key).await.unwrap_err();
+    assert!(error.to_string().contains("no such bucket"), "{error}");
+    setting.put(&sample).await.unwrap();
+    bucket.be_at("GET", [Mood::Fails(404, "NoSuchKey")]);
+    let content = setting.get(&sample.key, Span::ALL).await.unwrap();
+    let error = content.pour(|_| Ok(())).await.unwrap_err();
+    assert!(matches!(error, Error::Missing { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -339,6 +353,7 @@ fn store(bucket: &Bucket, more: &[(&str, &str)]) -> S3 {
     let variable = |name: &str| match name {
         "AWS_ACCESS_KEY_ID" => Some("me".into()),
         "AWS_SECRET_ACCESS_KEY" => Some(SECRET.into()),
+        "AWS_SESSION_TOKEN" => Some("for=now".into()),
         _ => None,
     };
     let credentials = S3Credentials::find(variable, None, &Default::default()).unwrap();

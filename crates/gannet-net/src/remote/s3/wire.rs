@@ -18,7 +18,9 @@ use object_store::client::{
     HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::path::Path;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -86,7 +88,8 @@ impl Wire {
         if reply.status().is_success() && matches!(method, Method::GET | Method::HEAD) {
             self.seen.store(true, Ordering::Relaxed);
             self.note(None);
-            let (parts, body) = hyper::Response::<Body>::from(reply).into_parts();
+            let (mut parts, body) = hyper::Response::<Body>::from(reply).into_parts();
+            parts.headers = read(&parts.headers);
             let body = body.map_err(|error| {
                 let why = Failed(chain(&error.without_url()));
                 HttpError::new(HttpErrorKind::Interrupted, why)
@@ -112,7 +115,7 @@ impl Wire {
         }
         let mut response = HttpResponse::new(HttpResponseBody::from(body));
         *response.status_mut() = status;
-        *response.headers_mut() = reply.headers().clone();
+        *response.headers_mut() = read(reply.headers());
         Ok(response)
     }
 
@@ -281,6 +284,13 @@ impl fmt::Debug for Wire {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Failed(String);
+
+/// The headers that are of use. What others say might not be understood.
+fn read(headers: &HeaderMap) -> HeaderMap {
+    let useful = [CONTENT_LENGTH, CONTENT_RANGE, ETAG, LOCATION];
+    let find = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+    useful.into_iter().filter_map(find).collect()
+}
 
 fn body_is_error(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
