@@ -125,6 +125,10 @@ struct Request {
     members: Arc<[Member]>,
     key: Key,
     file: AssociatedFile,
+    /// How long it may wait for its turn. Gateways may have turns and wait for each other's. What
+    /// was passed on by one whose uuid comes after ours gives up first, so that the rest goes on:
+    /// wherever some wait in a circle, one of them does.
+    turn_limit: Option<Duration>,
 }
 
 impl Cluster {
@@ -147,7 +151,9 @@ impl Cluster {
                 why: "there is no node that can be asked".to_owned(),
             });
         }
+        let gives_up = asker.bypass.iter().any(|passed| *passed > gateway.uuid);
         Ok(Request {
+            turn_limit: gives_up.then_some(TURN),
             parts: Arc::clone(&self.parts),
             asker: pass_on(asker, &gateway.uuid),
             members,
@@ -279,3 +285,6 @@ impl fmt::Display for Cluster {
         write!(f, "cluster {}", self.parts.gateway.name)
     }
 }
+
+/// Longer than a turn takes, unless nodes are slow.
+const TURN: Duration = Duration::from_secs(5);

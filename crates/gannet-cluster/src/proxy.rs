@@ -151,7 +151,7 @@ impl Annex for Proxy {
         let passing = &self.passing;
         passing.allow(Denied::Write)?;
         let asker = self.asker(asker);
-        let (content, turn) = passing.turns.adding_at_the_end(key, content);
+        let (content, turn) = passing.turns.adding_at_the_end(key, content, None);
         let stored = passing.node.annex.put(&asker, key, file, content).await?;
         if turn.is_filled() {
             passing.record_stored(key, &stored.plus).await?;

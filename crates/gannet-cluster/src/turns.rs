@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use gannet_core::{Content, Key, Piece};
+use gannet_core::{Content, Error, Key, Piece, Result};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::timeout;
 
 /// Keeps what happens to a key at its nodes, and what is recorded of it, in the same order.
 ///
@@ -48,11 +50,13 @@ impl Turns {
     }
 
     /// The same content, whose verdict waits for the turn to add it: nobody stores anything before
-    /// he has seen that. The turn is then in the slot, and stays there as long as that does.
+    /// he has seen that. The turn is then in the slot, and stays there as long as that does. Who
+    /// waits longer than `limit` gets [`Error::Busy`] instead.
     pub(crate) fn adding_at_the_end(
         self: &Arc<Self>,
         key: &Key,
         content: Content,
+        limit: Option<Duration>,
     ) -> (Content, Slot) {
         let slot = Slot::default();
         let (turns, key, filled) = (Arc::clone(self), key.clone(), slot.clone());
@@ -60,7 +64,7 @@ impl Turns {
             let (turns, key, filled) = (Arc::clone(&turns), key.clone(), filled.clone());
             async move {
                 if matches!(piece, Ok(Piece::End(_))) && !filled.is_filled() {
-                    let turn = turns.adding(&key).await;
+                    let turn = soon(limit, &key, turns.adding(&key)).await?;
                     *filled.lock() = Some(turn);
                 }
                 piece
@@ -78,6 +82,20 @@ impl Turns {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<RwLock<()>>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for a turn, but no longer than `limit`.
+///
+/// # Errors
+/// [`Error::Busy`].
+pub(crate) async fn soon<T>(
+    limit: Option<Duration>,
+    key: &Key,
+    turn: impl Future<Output = T>,
+) -> Result<T> {
+    let Some(limit) = limit else { return Ok(turn.await) };
+    let why = "somebody adds or removes it through another gateway";
+    timeout(limit, turn).await.map_err(|_| Error::Busy { key: key.clone(), why })
 }
 
 impl Drop for Turn {

@@ -14,7 +14,7 @@ use crate::fan::{Branch, Ending, Fan, Patience};
 use crate::node::{Member, is_failure};
 use crate::plan::{self, Taker};
 use crate::reserved::Reservation;
-use crate::turns::Slot;
+use crate::turns::{Slot, Turn, soon};
 use crate::wanted::{self, Question};
 
 /// What the nodes that shall store something say before it comes.
@@ -64,7 +64,8 @@ impl Request {
         if takers.is_empty() {
             return Err(Error::WrongOffset { from, held });
         }
-        let (content, turn) = self.parts.turns.adding_at_the_end(&self.key, content);
+        let (content, turn) =
+            self.parts.turns.adding_at_the_end(&self.key, content, self.turn_limit);
         let fan = Fan::new(content, self.limits().window_bytes);
         let puts = takers.into_iter().enumerate().map(|(place, (member, held))| {
             let (branch, content) = fan.branch(*held);
@@ -79,7 +80,7 @@ impl Request {
 
     /// Looks whether the content reached nodes by another way.
     pub(super) async fn put_present(&self) -> Result<Stored> {
-        let _turn = self.parts.turns.adding(&self.key).await;
+        let _turn = self.adding().await?;
         let limit = self.limits().answer;
         let ask = |member: Member| async move {
             let answer = member.node.annex.put_present(&self.asker, &self.key, &self.file);
@@ -153,9 +154,13 @@ impl Request {
         }
     }
 
+    async fn adding(&self) -> Result<Turn> {
+        soon(self.turn_limit, &self.key, self.parts.turns.adding(&self.key)).await
+    }
+
     /// Asks these what they hold of the content. Whoever has it without being recorded is.
     async fn offsets(&self, members: Vec<Member>) -> Result<Offsets> {
-        let _turn = self.parts.turns.adding(&self.key).await;
+        let _turn = self.adding().await?;
         let limit = self.limits().answer;
         let ask = |member: Member| async move {
             let answer = member.node.annex.put_offset(&self.asker, &self.key, &self.file);
@@ -227,7 +232,7 @@ impl Request {
         // Those who did not look at the verdict had the content before. Have they still?
         let _turn = match had.is_empty() || turn.is_filled() {
             true => None,
-            false => Some(self.parts.turns.adding(&self.key).await),
+            false => Some(self.adding().await?),
         };
         for (member, plus) in had {
             match self.has(&member).await {

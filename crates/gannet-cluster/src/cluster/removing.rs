@@ -8,6 +8,7 @@ use gannet_core::{Error, Removal, Result, Timestamp, Uuid};
 
 use super::Request;
 use crate::node::Member;
+use crate::turns::soon;
 
 impl Request {
     /// Removes the content from all nodes, whatever is recorded of them, and records what came of
@@ -16,7 +17,8 @@ impl Request {
     /// A removal that nobody waits for is not begun; once begun it is finished, whether or not
     /// anybody waits, for the first node may have removed the content already.
     pub(super) async fn remove(self, deadline: Option<Timestamp>) -> Result<Removal> {
-        let turn = self.parts.turns.removing(&self.key).await;
+        let turn = self.parts.turns.removing(&self.key);
+        let turn = soon(self.turn_limit, &self.key, turn).await?;
         let removing = tokio::spawn(async move {
             let removal = self.remove_everywhere(deadline).await;
             drop(turn);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gannet_cluster::{Cluster, Node};
 use gannet_core::{Annex, Asker, AssociatedFile, PutOffset, Span, Uuid, Verdict};
@@ -210,4 +211,38 @@ async fn a_gateway_whose_nodes_are_gone_is_done_without() {
     assert_eq!(stored.expect("a put").plus, [node_uuid(0)]);
     let stored = two.clusters[1].put(&asker(), &sample.key, &file, sample.content(0)).await;
     assert_eq!(stored.expect("a put").plus, [] as [Uuid; 0], "the other says that all have it");
+}
+
+/// Each has the key's turn then, and would wait for the other's.
+#[tokio::test(start_paused = true)]
+async fn requests_that_meet_halfway_do_not_wait_for_each_other() {
+    let two = two();
+    let sample = Sample::secure(1, 1000);
+    let (asker, key, file) = (asker(), &sample.key, AssociatedFile::default());
+    for _ in 0..20 {
+        two.nodes.iter().for_each(|node| node.place(key, sample.bytes.clone()));
+        let begun = tokio::time::Instant::now();
+        let [first, second] = &two.clusters;
+        let removals = tokio::join!(first.remove(&asker, key), second.remove(&asker, key));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        let (first, second) = (removals.0.expect("a removal"), removals.1.expect("a removal"));
+        assert_eq!((first.removed, second.removed), (true, false), "{first:?} {second:?}");
+        assert!(two.nodes.iter().all(|node| node.content_of(key).is_none()));
+        for (place, ledger) in two.ledgers.iter().enumerate() {
+            assert_eq!(ledger.holders(key), BTreeSet::new(), "{place}");
+        }
+    }
+    // A put whose end meets a removal.
+    for [putting, removing] in [[0, 1], [1, 0]] {
+        let begun = tokio::time::Instant::now();
+        let put = two.clusters[putting].put(&asker, key, &file, sample.content(0));
+        let remove = two.clusters[removing].remove(&asker, key);
+        let (put, removal) = tokio::join!(put, remove);
+        assert!(begun.elapsed() < Duration::from_secs(10), "{put:?} {removal:?}");
+        assert!(put.is_ok() || removal.is_ok(), "{put:?} {removal:?}");
+        for (node, ledger) in two.nodes.iter().zip(&two.ledgers) {
+            let there = node.content_of(key).is_some();
+            assert_eq!(ledger.holders(key).contains(Annex::uuid(node)), there);
+        }
+    }
 }
