@@ -151,7 +151,8 @@ impl Cluster {
                 why: "there is no node that can be asked".to_owned(),
             });
         }
-        let gives_up = asker.bypass.iter().any(|passed| *passed > gateway.uuid);
+        let gives_up = |by: &Uuid| asker.bypass.contains(by) && *by > gateway.uuid;
+        let gives_up = asker.client.as_ref().is_some_and(gives_up);
         Ok(Request {
             turn_limit: gives_up.then_some(TURN),
             parts: Arc::clone(&self.parts),
@@ -177,6 +178,19 @@ impl Cluster {
 impl Request {
     fn limits(&self) -> Limits {
         self.parts.gateway.limits
+    }
+
+    /// Who asks a member. If that is another gateway, it is told of all others that are asked, so
+    /// that none of them is reached by two ways.
+    fn asker_at(&self, member: &Member) -> Asker {
+        let mut asker = self.asker.clone();
+        if let Some(there) = &member.node.gateway {
+            let others = self.members.iter().filter_map(|member| member.node.gateway.as_ref());
+            asker.bypass.extend(others.filter(|other| *other != there).cloned());
+            asker.bypass.sort();
+            asker.bypass.dedup();
+        }
+        asker
     }
 
     async fn facts(&self) -> Result<Facts> {

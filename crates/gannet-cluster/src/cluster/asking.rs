@@ -27,7 +27,8 @@ impl Request {
         let limits = self.limits();
         let order = self.in_order(&self.facts().await?);
         let ask = |member: Member| async move {
-            let answer = member.node.annex.check_present(&self.asker, &self.key);
+            let asker = self.asker_at(&member);
+            let answer = member.node.annex.check_present(&asker, &self.key);
             Ok(member.ask(limits.answer, answer).await?.then_some(()))
         };
         match first(order, limits, ask).await {

@@ -74,7 +74,8 @@ impl Request {
     ) -> Result<(Source, Vec<Member>)> {
         let limits = self.limits();
         let ask = |member: Member| async move {
-            let answer = member.node.annex.get(&self.asker, &self.key, &self.file, span);
+            let asker = self.asker_at(&member);
+            let answer = member.node.annex.get(&asker, &self.key, &self.file, span);
             let content = match member.ask(limits.answer, answer).await {
                 Err(Error::Missing { .. }) => return Ok(None),
                 content => content?,

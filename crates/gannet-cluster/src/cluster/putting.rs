@@ -83,7 +83,8 @@ impl Request {
         let _turn = self.adding().await?;
         let limit = self.limits().answer;
         let ask = |member: Member| async move {
-            let answer = member.node.annex.put_present(&self.asker, &self.key, &self.file);
+            let asker = self.asker_at(&member);
+            let answer = member.node.annex.put_present(&asker, &self.key, &self.file);
             member.ask(limit, answer).await
         };
         let mut who = Vec::new();
@@ -163,7 +164,8 @@ impl Request {
         let _turn = self.adding().await?;
         let limit = self.limits().answer;
         let ask = |member: Member| async move {
-            let answer = member.node.annex.put_offset(&self.asker, &self.key, &self.file);
+            let asker = self.asker_at(&member);
+            let answer = member.node.annex.put_offset(&asker, &self.key, &self.file);
             member.ask(limit, answer).await
         };
         let mut offsets = Offsets { lacking: Vec::new(), having: Vec::new(), failed: None };
@@ -197,7 +199,8 @@ impl Request {
         let _busy = member.busy();
         let limits = self.limits();
         let patience = Patience { stall: limits.stall, settle: limits.settle };
-        let put = member.node.annex.put(&self.asker, &self.key, &self.file, content);
+        let asker = self.asker_at(&member);
+        let put = member.node.annex.put(&asker, &self.key, &self.file, content);
         let stored = branch.watch(patience, put).await.map_err(|error| match error {
             Error::Stalled => member.node.fault("it takes nothing more"),
             error => error,
@@ -287,7 +290,8 @@ impl Request {
     /// Whether a node says that it has the content when it is offered: that is what puts are
     /// acknowledged by.
     async fn has(&self, member: &Member) -> Result<bool> {
-        let answer = member.node.annex.put_offset(&self.asker, &self.key, &self.file);
+        let asker = self.asker_at(member);
+        let answer = member.node.annex.put_offset(&asker, &self.key, &self.file);
         let offset = member.ask(self.limits().answer, answer).await?;
         Ok(matches!(offset, PutOffset::AlreadyHave { .. }))
     }

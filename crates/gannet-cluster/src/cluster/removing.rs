@@ -59,13 +59,14 @@ impl Request {
             return Err(Error::Forbidden { denied: Denied::Remove });
         }
         let annex = Arc::clone(&member.node.annex);
+        let asker = &self.asker_at(&member);
         let limit = self.limits().answer;
-        let remove = || member.ask(limit, annex.remove(&self.asker, &self.key));
+        let remove = || member.ask(limit, annex.remove(asker, &self.key));
         let Some(deadline) = deadline else {
             return remove().await;
         };
         // Theirs first, then ours: so a slow answer can only shorten what is left.
-        let theirs = member.ask(limit, annex.timestamp(&self.asker)).await;
+        let theirs = member.ask(limit, annex.timestamp(asker)).await;
         let ours = self.parts.gateway.clock.boot();
         let far = match theirs {
             Ok(theirs) => far_deadline(theirs, ours, deadline),
@@ -77,7 +78,7 @@ impl Request {
             Err(error) => return Err(error),
         };
         match far {
-            Some(far) => member.ask(limit, annex.remove_before(&self.asker, &self.key, far)).await,
+            Some(far) => member.ask(limit, annex.remove_before(asker, &self.key, far)).await,
             None => Ok(Removal::refused()),
         }
     }

@@ -10,29 +10,35 @@ use gannet_testkit::{Asked, Sample, Stern, TestClock, TestLedger, Verb};
 
 use crate::scene::{asker, cluster_uuid, node_uuid, remote, uuid, without_nodes};
 
-/// A cluster behind two gateways, each of which has one node and the other gateway.
-struct Two {
-    clusters: [Arc<Cluster>; 2],
-    nodes: [Stern; 2],
-    ledgers: [Arc<TestLedger>; 2],
+/// A cluster behind several gateways.
+struct Gateways<const N: usize> {
+    clusters: [Arc<Cluster>; N],
+    nodes: [Stern; N],
+    ledgers: [Arc<TestLedger>; N],
 }
 
 fn gateway(place: usize) -> Uuid {
     uuid(&format!("6a7e0000-0000-4000-8000-{place:012}"))
 }
 
-fn two() -> Two {
-    let nodes = [0, 1].map(|place| Stern::with(node_uuid(place), TestClock::new()));
-    let ledgers = [0, 1].map(|_| {
+fn two() -> Gateways<2> {
+    gateways()
+}
+
+/// Each has one node and knows all others.
+fn gateways<const N: usize>() -> Gateways<N> {
+    let places: [usize; N] = std::array::from_fn(|place| place);
+    let nodes = places.map(|place| Stern::with(node_uuid(place), TestClock::new()));
+    let ledgers = places.map(|_| {
         let ledger = TestLedger::new();
         ledger.set_book(|book| {
-            book.clusters.insert(cluster_uuid(), BTreeSet::from([node_uuid(0), node_uuid(1)]));
+            book.clusters.insert(cluster_uuid(), places.map(node_uuid).into());
         });
         ledger
     });
     let clusters =
-        [0, 1].map(|place: usize| Arc::new(without_nodes(gateway(place), ledgers[place].clone())));
-    for place in [0, 1] {
+        places.map(|place| Arc::new(without_nodes(gateway(place), ledgers[place].clone())));
+    for place in places {
         let node = |uuid: &Uuid, gateway, annex: Arc<dyn Annex>| Node {
             uuid: uuid.clone(),
             name: uuid.to_string(),
@@ -42,14 +48,13 @@ fn two() -> Two {
             gateway,
             annex,
         };
-        let other = 1 - place;
-        let peer = clusters[other].clone();
-        clusters[place].set_nodes(&[
-            node(&node_uuid(place), None, Arc::new(nodes[place].clone())),
-            node(cluster_uuid().as_uuid(), Some(gateway(other)), peer),
-        ]);
+        let own = node(&node_uuid(place), None, Arc::new(nodes[place].clone()));
+        let others = places.into_iter().filter(|other| *other != place).map(|other| {
+            node(cluster_uuid().as_uuid(), Some(gateway(other)), clusters[other].clone())
+        });
+        clusters[place].set_nodes(&[own].into_iter().chain(others).collect::<Vec<_>>());
     }
-    Two { clusters, nodes, ledgers }
+    Gateways { clusters, nodes, ledgers }
 }
 
 fn puts(node: &Stern) -> Vec<Asker> {
@@ -245,4 +250,51 @@ async fn requests_that_meet_halfway_do_not_wait_for_each_other() {
             assert_eq!(ledger.holders(key).contains(Annex::uuid(node)), there);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_three_gateways_reaches_all_nodes_and_none_twice() {
+    for asked in 0..3 {
+        let three = gateways::<3>();
+        let (asker, file) = (asker(), AssociatedFile::default());
+        let sample = Sample::secure(1, 1_000_000);
+        let cluster = &three.clusters[asked];
+        let stored = cluster.put(&asker, &sample.key, &file, sample.content(0)).await;
+        let all: BTreeSet<_> = (0..3).map(node_uuid).collect();
+        assert_eq!(stored.expect("a put").plus.into_iter().collect::<BTreeSet<_>>(), all);
+        assert_eq!(three.ledgers[asked].holders(&sample.key), all);
+        for node in &three.nodes {
+            assert_eq!(puts(node).len(), 1);
+        }
+        let removal = cluster.remove(&asker, &sample.key).await.expect("a removal");
+        assert!(removal.removed);
+        assert_eq!(removal.plus.into_iter().collect::<BTreeSet<_>>(), all);
+        for (node, ledger) in three.nodes.iter().zip(&three.ledgers) {
+            let asked = node.asked().into_iter().filter(|(_, it)| matches!(it, Asked::Remove(_)));
+            assert_eq!(asked.count(), 1);
+            assert_eq!(ledger.holders(&sample.key), BTreeSet::new());
+        }
+    }
+}
+
+/// Nobody knows all: what is behind two others is reached all the same.
+#[tokio::test]
+async fn a_gateway_is_reached_through_another() {
+    let three = gateways::<3>();
+    // The first forgets the last.
+    let [first, second, _] = &three.clusters;
+    let peer = Node {
+        uuid: cluster_uuid().as_uuid().clone(),
+        name: "second".to_owned(),
+        cost: 200.0,
+        read_only: false,
+        gateway: Some(gateway(1)),
+        annex: second.clone(),
+    };
+    first.set_nodes(&[peer]);
+    let sample = Sample::secure(1, 1000);
+    let put = first.put(&asker(), &sample.key, &AssociatedFile::default(), sample.content(0)).await;
+    assert_eq!(put.expect("a put").plus, [node_uuid(1), node_uuid(2)]);
+    assert!(first.remove(&asker(), &sample.key).await.expect("a removal").removed);
+    assert!(three.nodes.iter().all(|node| node.content_of(&sample.key).is_none()));
 }
