@@ -128,9 +128,7 @@ impl Scene {
         };
         config("annex-uuid", repo.uuid());
         config("fetch", &format!("+refs/heads/*:refs/remotes/{name}/*"));
-        // The gateway knows what its nodes are called.
-        let branch = format!("+git-annex:refs/remotes/{name}/git-annex");
-        self.world.git(self.gateway.path(), &["fetch", "-q", repo.arg(), &branch]);
+        self.fetch(name, repo);
         let server = match way {
             Way::Path => {
                 config("url", repo.arg());
@@ -151,6 +149,12 @@ impl Scene {
         config("url", "ssh://nowhere.invalid/node");
         config("annexUrl", &server.annex_url());
         Some(server)
+    }
+
+    /// Has the gateway fetch what another repository knows, at the least what that is called.
+    fn fetch(&self, name: &str, repo: &Repo) {
+        let branch = format!("+git-annex:refs/remotes/{name}/git-annex");
+        self.world.git(self.gateway.path(), &["fetch", "-q", repo.arg(), &branch]);
     }
 
     /// Has all nodes proxied.

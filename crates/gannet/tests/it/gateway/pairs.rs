@@ -8,19 +8,29 @@ use std::sync::Arc;
 use gannet_net::serve::p2p::Version;
 
 use super::{GATEWAY, Node, PATIENCE, Scene, Street, Way};
-use crate::harness::{CLIENT, HELLO, Seeded, World, eventually, usual_or_long};
+use crate::harness::http::api;
+use crate::harness::{
+    CLIENT, HELLO, Reply, Request, Seeded, Server, World, eventually, usual_or_long,
+};
 use crate::ssh::talk::Talk;
 use crate::ssh::{Which, programs};
 use crate::versions::{Limited, Party};
 
 /// A cluster with two gateways of two nodes each.
 struct Pair {
+    /// By which the gateways reach each other, if they do by that.
+    servers: [Option<Server>; 2],
     a: Scene,
     b: Scene,
 }
 
 impl Pair {
-    fn new([a_is, b_is]: [Which; 2]) -> Self {
+    /// Gateways that are these, and reach each other over ssh.
+    fn new(which: [Which; 2]) -> Self {
+        Self::with(which, Way::Ssh)
+    }
+
+    fn with([a_is, b_is]: [Which; 2], way: fn(Which) -> Way) -> Self {
         let world = Arc::new(World::new());
         let street = Arc::new(Street::new(&world));
         // What answers at nodes, the others do.
@@ -31,18 +41,18 @@ impl Pair {
         let within = |gateway, nodes: &[_]| Scene::within(&world, &street, gateway, nodes);
         let a = within(("a", GATEWAY), &nodes(a_is, ["a1", "a2"])).clustered();
         let b = within(("b", GATEWAY_B), &nodes(b_is, ["b1", "b2"]));
-        b.know("a", &a.gateway, Way::Ssh(a_is));
-        b.world.annex(b.gateway.path(), &["merge", "--quiet"]);
-        b.world.annex(b.gateway.path(), &["extendcluster", "a", "mycluster"]);
+        let annex = |side: &Scene, args: &[&str]| world.annex(side.gateway.path(), args);
+        let server_of_a = b.know("a", &a.gateway, way(a_is));
+        annex(&b, &["merge", "--quiet"]);
+        annex(&b, &["extendcluster", "a", "mycluster"]);
         b.join_cluster();
-        a.know("b", &b.gateway, Way::Ssh(b_is));
-        a.world.annex(a.gateway.path(), &["merge", "--quiet"]);
-        a.world.annex(a.gateway.path(), &["extendcluster", "b", "mycluster"]);
-        let pair = Self { a, b };
-        pair.b.know("a", &pair.a.gateway, Way::Ssh(a_is));
-        pair.b.world.annex(pair.b.gateway.path(), &["merge", "--quiet"]);
-        pair.b.world.annex(pair.b.gateway.path(), &["updatecluster", "--quiet"]);
-        pair
+        let server_of_b = a.know("b", &b.gateway, way(b_is));
+        annex(&a, &["merge", "--quiet"]);
+        annex(&a, &["extendcluster", "b", "mycluster"]);
+        b.fetch("a", &a.gateway);
+        annex(&b, &["merge", "--quiet"]);
+        annex(&b, &["updatecluster", "--quiet"]);
+        Self { servers: [server_of_a, server_of_b], a, b }
     }
 
     fn sides(&self) -> [&Scene; 2] {
@@ -85,15 +95,20 @@ impl Pair {
         nodes.filter(|node| are(node)).map(|node| node.name).collect()
     }
 
+    fn cluster(&self) -> String {
+        let asked = ["config", "annex.cluster.mycluster"];
+        self.world().git(self.a.gateway.path(), &asked).trim().to_owned()
+    }
+
     /// Begins to ask gateway number `asked`, whose program is that one, for the cluster.
     fn talk(&self, asked: usize, which: Which) -> Talk {
         let gateway = &self.sides()[asked].gateway;
-        let cluster = self.world().git(gateway.path(), &["config", "annex.cluster.mycluster"]);
+        let cluster = self.cluster();
         let shell = programs(self.world(), which).join("git-annex-shell");
         let mut command = self.world().command(self.world().path(), shell);
-        command.args(["p2pstdio", gateway.arg(), CLIENT, "--uuid", cluster.trim()]);
+        command.args(["p2pstdio", gateway.arg(), CLIENT, "--uuid", &cluster]);
         let mut talk = Talk::start(command);
-        talk.expect(&format!("AUTH-SUCCESS {}", cluster.trim()));
+        talk.expect(&format!("AUTH-SUCCESS {cluster}"));
         talk
     }
 
@@ -186,17 +201,55 @@ fn hop(pair: &Pair, asked: usize, client: &Path) {
 
 #[test]
 fn two_of_ours_act_as_one() {
-    let pair = Pair::new([Which::Gannet; 2]);
-    for asked in usual_or_long(0..1, 0..2) {
-        let server = pair.sides()[asked].serve();
-        let client = pair.sides()[asked].http_client(&server);
-        journey(&pair, asked, &client, FEW);
-        hop(&pair, asked, &client);
+    let ways: [fn(Which) -> Way; 2] = [Way::Http, Way::Ssh];
+    for way in usual_or_long(&ways[..1], &ways) {
+        let pair = Pair::with([Which::Gannet; 2], *way);
+        for asked in usual_or_long(0..1, 0..2) {
+            let server = pair.sides()[asked].serve();
+            let client = pair.sides()[asked].http_client(&server);
+            journey(&pair, asked, &client, FEW);
+            hop(&pair, asked, &client);
+        }
+        if usual_or_long(false, true) {
+            let client = pair.a.ssh_client();
+            journey(&pair, 0, &client, FEW);
+            hop(&pair, 0, &client);
+        }
     }
-    if usual_or_long(false, true) {
-        let client = pair.a.ssh_client();
-        journey(&pair, 0, &client, FEW);
-        hop(&pair, 0, &client);
+}
+
+/// Each then waits for the other.
+#[test]
+fn requests_that_meet_halfway_come_to_an_end() {
+    let pair = Pair::with([Which::Gannet; 2], Way::Http);
+    let servers = pair.servers.each_ref().map(|server| server.as_ref().expect("a server"));
+    let cluster = pair.cluster();
+    for round in 0..usual_or_long(2, 25) {
+        // Whatever version the client speaks, all is reached, and nothing again and again.
+        let version = format!("v{}", round % 5);
+        let path = |endpoint| {
+            let asked = [("key", HELLO), ("clientuuid", CLIENT)];
+            api(&cluster, &version, endpoint, &asked)
+        };
+        let put = servers[0].send(&Request::put(path("put"), 6, b"hello\n"));
+        assert_eq!(put.member("stored"), true, "{}", put.text());
+        pair.expect_at(0, HELLO, &["a1", "a2", "b1", "b2"]);
+        let remove = Request::post(path("remove"));
+        let removed = std::thread::scope(|scope| {
+            let [first, second] = servers.map(|server| scope.spawn(|| server.send(&remove)));
+            [first, second].map(|reply| reply.join().expect("a reply"))
+        });
+        let said = removed.each_ref().map(Reply::text);
+        assert!(removed.iter().any(|reply| reply.member("removed") == true), "{said:?}");
+        pair.expect_at_nodes(HELLO, &[]);
+        // Whichever finished it, a gateway knows of its own nodes; of others it may hear later.
+        for side in pair.sides() {
+            eventually(PATIENCE, || {
+                let log = side.gateway.location_log_now(pair.world(), HELLO);
+                let stale = side.nodes.iter().any(|node| log.get(node.uuid()) == Some(&true));
+                if stale { Err(format!("recorded {log:?}")) } else { Ok(()) }
+            });
+        }
     }
 }
 
