@@ -61,6 +61,18 @@ async fn as_many_bytes_come_as_were_announced_or_the_content_is_wrong() {
     }
 }
 
+/// Servers close idle connections when they like, also when a request is on its way to them.
+#[tokio::test]
+async fn a_connection_that_closes_when_it_is_used_again_is_not_noticed_by_anybody() {
+    let server =
+        Script::new(|_| ABSENT.replacen("\r\n", "\r\nConnection: keep-alive\r\n", 1)).await;
+    let (remote, key) = (server.remote(), Sample::secure(1, 1).key);
+    for _ in 0..10 {
+        assert!(!remote.check_present(&asker(), &key).await.unwrap());
+    }
+    assert!(server.heard().len() > 10, "none was used again");
+}
+
 /// Nothing is right of what is more than there is.
 #[tokio::test]
 async fn more_than_all_is_held_by_nobody() {

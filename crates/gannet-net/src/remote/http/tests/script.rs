@@ -63,27 +63,36 @@ impl Drop for Script {
     }
 }
 
-/// One request for each connection; what follows the head is passed over.
+/// One request for each connection; what follows the head is passed over. If the reply says that
+/// there may be another request, that is heard, and no more.
 async fn converse(
     mut socket: TcpStream,
     heard: &Mutex<Vec<String>>,
     answer: &(impl Fn(&str) -> String + ?Sized),
 ) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match socket.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
-        }
-    }
-    let head = String::from_utf8(head).unwrap();
-    let reply =
-        format!("HTTP/1.1 {}", answer(&head).replacen("\r\n", "\r\nConnection: close\r\n", 1));
-    heard.lock().unwrap().push(head);
+    let Some(head) = hear(&mut socket, heard).await else { return };
+    let answer = answer(&head);
+    let is_kept = answer.contains("Connection: keep-alive");
+    let close = if is_kept { "\r\n" } else { "\r\nConnection: close\r\n" };
+    let reply = format!("HTTP/1.1 {}", answer.replacen("\r\n", close, 1));
     // The client may have gone; it may also still be sending.
-    if socket.write_all(reply.as_bytes()).await.is_ok() && socket.shutdown().await.is_ok() {
+    let said = socket.write_all(reply.as_bytes()).await.is_ok();
+    if is_kept {
+        hear(&mut socket, heard).await;
+    } else if said && socket.shutdown().await.is_ok() {
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.ok();
     }
+}
+
+/// The head of the next request, if there is one.
+async fn hear(socket: &mut TcpStream, heard: &Mutex<Vec<String>>) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    heard.lock().unwrap().push(head.clone());
+    Some(head)
 }
 
 pub(super) fn target_of(head: &str) -> &str {
