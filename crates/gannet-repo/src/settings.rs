@@ -32,7 +32,7 @@ pub(crate) use config::{Config, describe, open};
 /// The settings of one repository, and where its directories are, at the moment of reading.
 ///
 /// An operation keeps one of these, so that no setting changes in its middle; the next one asks
-/// [`Settings::is_current`] first, which costs two looks at the disk.
+/// [`Settings::is_current`] first, which costs some looks at the disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Where the directories are.
@@ -145,15 +145,25 @@ impl Settings {
     /// resolves.
     pub(crate) fn read(path: &Path) -> Result<Self, OpenError> {
         let place = Place::locate(path)?;
-        let signature = Signature::of(&place);
-        let (config, _) = Config::read(&place)?;
+        let mut files: Vec<_> = place.config_files().into();
+        files.extend(config::global_files());
+        let mut signature = Signature::of(&files);
+        let (mut config, _) = Config::read(&place)?;
+        // What is included is known only once it was read; so then it is looked at, and read again.
+        let included = config.files().filter(|file| !files.contains(file));
+        let included: BTreeSet<_> = included.collect();
+        if !included.is_empty() {
+            files.extend(included);
+            signature = Signature::of(&files);
+            (config, _) = Config::read(&place)?;
+        }
         let (uuid, version) = config.identity(&place)?;
         Ok(Self::from_config(&config, place, signature, uuid, version))
     }
 
     /// Tells whether the configuration files still are the ones that were read.
     pub(crate) fn is_current(&self) -> bool {
-        self.signature == Signature::of(&self.place)
+        self.signature.is_current()
     }
 
     /// The program that the owner wants run on some occasion: the hook file if there is one, else
@@ -256,7 +266,8 @@ pub struct Glimpse {
 }
 
 /// Reads the uuid of the repository at `path` from its own configuration files alone, quickly and
-/// without keeping anything open. `None`: it is no git repository, or has no uuid.
+/// without keeping anything open. What the user or the system configures for all repositories counts
+/// only for whether it may be a gateway. `None`: it is no git repository, or has no uuid.
 ///
 /// It does not tell whether the repository can be used: opening it does.
 ///
@@ -269,7 +280,7 @@ pub fn peek(path: &Path) -> Result<Option<Glimpse>, OpenError> {
         Err(error) => return Err(error),
     };
     let config = Config::own_files(&place)?;
-    let may_be_gateway = || config.includes() || config.remotes(&place.top).has_gates();
+    let may_be_gateway = || config.includes() || config.has_gates(&place);
     let glimpse = |uuid| Glimpse { uuid, may_be_gateway: may_be_gateway() };
     Ok(config.uuid(&place)?.map(glimpse))
 }

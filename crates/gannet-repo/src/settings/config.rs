@@ -53,6 +53,22 @@ impl Config {
         Ok(Self { file, work_tree: None })
     }
 
+    /// Whether these, the repository's own files, let anybody reach something through it, together with
+    /// those of the user and of the system. Broken ones are told of when the repository is opened.
+    pub(super) fn has_gates(&self, place: &Place) -> bool {
+        let mut file = File::from_globals().unwrap_or_default();
+        if let Err(error) = file.append(self.file.clone()) {
+            tracing::debug!("{}", describe(&error));
+            return true;
+        }
+        Self { file, work_tree: None }.remotes(&place.top).has_gates()
+    }
+
+    /// The files that it was read from.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.file.sections().filter_map(|section| section.meta().path.clone())
+    }
+
     /// The uuid and version, if they make the repository usable (repository §3.2).
     ///
     /// # Errors
@@ -163,6 +179,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Where the configuration of the system and of the user would be.
+pub(super) fn global_files() -> BTreeSet<PathBuf> {
+    let all = [Source::GitInstallation, Source::System, Source::Git, Source::User].into_iter();
+    all.filter_map(|source| source.storage_location(&mut |name| std::env::var_os(name))).collect()
 }
 
 /// Opens the git repository, refusing one that belongs to somebody else.

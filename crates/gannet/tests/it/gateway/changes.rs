@@ -1,5 +1,8 @@
 //! What a gateway serves follows its configuration and its branch, while it runs.
 
+use std::fs;
+use std::path::Path;
+
 use super::{GATEWAY, NODES, PATIENCE, Scene};
 use crate::harness::{Gannet, HELLO, Request, Server, eventually};
 
@@ -34,6 +37,38 @@ fn what_may_be_reached_changes_while_the_server_runs() {
     // A node that another repository has become is not asked.
     scene.world.git(scene.nodes[0].path(), &["config", "annex.uuid", ssh]);
     assert_eq!(status(&server, near), 500);
+}
+
+#[test]
+fn what_the_user_configures_for_all_repositories_counts_as_long_as_it_is_there() {
+    let scene = Scene::with_proxies();
+    let (_, near) = NODES[0];
+    let git = |args: &[&str]| scene.world.git(scene.gateway.path(), args);
+    for (name, _) in NODES {
+        git(&["config", "--unset", &format!("remote.{name}.annex-proxy")]);
+    }
+    let server = scene.serve();
+    assert_eq!(status(&server, near), 404);
+    let of_all = scene.world.join("gitconfig");
+    let usual = fs::read_to_string(&of_all).expect("read the configuration of all");
+    let write = |path: &Path, more: &str| {
+        fs::write(path, format!("{usual}{more}\n")).expect("write a configuration");
+    };
+    let gate = "[remote \"near\"]\n\tannex-proxy = true";
+    for _ in 0..2 {
+        write(&of_all, gate);
+        expect(&server, near, 200);
+        write(&of_all, "");
+        assert_eq!(status(&server, near), 404, "noticed at once");
+    }
+    let included = scene.world.join("included");
+    write(&included, gate);
+    write(&of_all, "[include]\n\tpath = included");
+    expect(&server, near, 200);
+    write(&included, "");
+    assert_eq!(status(&server, near), 404, "noticed at once");
+    write(&included, gate);
+    expect(&server, near, 200);
 }
 
 #[test]
