@@ -74,7 +74,7 @@ impl Gateway {
     pub fn new(repo: Repo, bounds: Bounds) -> Self {
         Self {
             ledger: Arc::new(repo.clone()),
-            ways: Arc::new(Ways::new(repo.uuid().clone(), bounds)),
+            ways: Arc::new(Ways::new(repo.uuid().clone(), repo.path().to_owned(), bounds)),
             bounds,
             state: Mutex::default(),
             repo,

@@ -1,5 +1,6 @@
 //! What the program is put together from, as far as it is of use by itself.
 
 pub mod clock;
+mod credentials;
 pub mod gateway;
 pub mod remotes;

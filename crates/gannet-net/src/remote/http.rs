@@ -29,6 +29,8 @@ mod tests;
 mod url;
 
 pub(in crate::remote) use caller::chain;
+pub use gannet_wire::http::Login;
+
 pub use client::{BadHttpClient, HttpClient, HttpClientOptions};
 pub(in crate::remote) use sending::Sending;
 pub use sign_in::{Known, SignIn};

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -9,15 +10,16 @@ use gannet_core::{
     Annex, Asker, AssociatedFile, Content, Error, Key, Lock, PutOffset, Removal, Result, Span,
     Stored, Timestamp, Uuid,
 };
-use gannet_net::remote::http::{HttpClient, HttpClientOptions, Known, Patience};
+use gannet_net::remote::http::{HttpClient, HttpClientOptions, Known, Patience, SignIn};
 use gannet_net::remote::line::LineLimits;
 use gannet_net::remote::ssh::SshOptions;
 use gannet_net::serve::p2p::Version;
-use gannet_repo::{Remote, Repo};
+use gannet_repo::{Location, Remote, Repo};
 use tokio::sync::OnceCell;
 
 use super::Bounds;
 use super::neighbours::Neighbour;
+use crate::credentials::{GitCredentials, credential_url};
 use crate::remotes::{Address, Reach, Reached, open_here};
 
 /// A remote that is opened when it is asked something. An opening that failed is tried again.
@@ -33,6 +35,8 @@ pub(super) struct Link {
 pub(super) struct Ways {
     /// The gateway.
     pub(super) client: Uuid,
+    /// Where it is.
+    gateway: PathBuf,
     bounds: Bounds,
     http: OnceLock<HttpClient>,
 }
@@ -44,8 +48,8 @@ struct Opened {
 }
 
 impl Ways {
-    pub(super) fn new(client: Uuid, bounds: Bounds) -> Self {
-        Self { client, bounds, http: OnceLock::new() }
+    pub(super) fn new(client: Uuid, gateway: PathBuf, bounds: Bounds) -> Self {
+        Self { client, gateway, bounds, http: OnceLock::new() }
     }
 
     fn http(&self) -> Result<HttpClient> {
@@ -99,19 +103,29 @@ impl Link {
             let (annex, repo) = open_here(path.clone(), &self.uuid).await?;
             return Ok(Opened { reached: Reached::plainly(annex), here: Some(repo) });
         }
-        let sign_in = match address {
-            Address::Http(url) => Known::from_url(url),
-            _ => Known::default(),
-        };
         let reach = Reach {
             client: self.ways.client.clone(),
             ssh: ssh_options(&self.neighbour.remote, self.ssh_command.as_ref()),
             line: self.line_limits(),
             http: self.ways.http()?,
-            sign_in: Arc::new(sign_in),
+            sign_in: self.sign_in(address),
             patience: Patience::default(),
         };
         Ok(Opened { reached: reach.open(address, &self.uuid).await?, here: None })
+    }
+
+    /// What stands in the url is who we are, else git may know.
+    fn sign_in(&self, address: &Address) -> Arc<dyn SignIn> {
+        let Address::Http(url) = address else { return Arc::new(Known::default()) };
+        let known = Known::from_url(url);
+        let Location::Git { url, annex_url } = &self.neighbour.remote.location else {
+            return Arc::new(known);
+        };
+        if known.0.is_some() {
+            return Arc::new(known);
+        }
+        let url = credential_url(url, annex_url.as_deref());
+        Arc::new(GitCredentials::new(self.ways.gateway.clone(), url))
     }
 
     fn line_limits(&self) -> LineLimits {

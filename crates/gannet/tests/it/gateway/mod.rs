@@ -15,6 +15,7 @@ use crate::ssh::sshd::{Login, Sshd};
 mod bounds;
 mod changes;
 mod clusters;
+mod credentials;
 mod nodes;
 mod pairs;
 mod proxies;
