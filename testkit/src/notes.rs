@@ -16,7 +16,7 @@ struct Pages {
     states: HashMap<(Uuid, Key), Vec<u8>>,
     urls: HashMap<Key, Vec<Vec<u8>>>,
     wanted: HashMap<Uuid, Vec<u8>>,
-    credentials: HashMap<(Uuid, Vec<u8>), Credentials>,
+    credentials: HashMap<(Uuid, Option<Vec<u8>>), Credentials>,
 }
 
 impl MemoryNotes {
@@ -56,7 +56,7 @@ impl Notes for MemoryNotes {
         Ok(self.pages().urls.get(key).cloned().unwrap_or_default())
     }
 
-    async fn note_url(&self, _: &Uuid, key: &Key, url: &[u8], present: bool) -> Result<()> {
+    async fn note_url(&self, key: &Key, url: &[u8], present: bool) -> Result<()> {
         let mut pages = self.pages();
         let noted = pages.urls.entry(key.clone()).or_default();
         noted.retain(|old| old != url);
@@ -75,17 +75,18 @@ impl Notes for MemoryNotes {
         Ok(())
     }
 
-    async fn credentials(&self, remote: &Uuid, name: &[u8]) -> Result<Option<Credentials>> {
-        Ok(self.pages().credentials.get(&(remote.clone(), name.to_vec())).cloned())
+    async fn credentials(&self, remote: &Uuid, name: Option<&[u8]>) -> Result<Option<Credentials>> {
+        let place = (remote.clone(), name.map(<[u8]>::to_vec));
+        Ok(self.pages().credentials.get(&place).cloned())
     }
 
     async fn note_credentials(
         &self,
         remote: &Uuid,
-        name: &[u8],
+        name: Option<&[u8]>,
         credentials: &Credentials,
     ) -> Result<()> {
-        let place = (remote.clone(), name.to_vec());
+        let place = (remote.clone(), name.map(<[u8]>::to_vec));
         self.pages().credentials.insert(place, credentials.clone());
         Ok(())
     }

@@ -48,12 +48,12 @@ pub trait Notes: Send + Sync + 'static {
     /// When it cannot be read.
     async fn urls(&self, key: &Key) -> Result<Vec<Vec<u8>>>;
 
-    /// Notes that the content of `key` is to be had at `url`, or is no more, and with it that
-    /// `remote` has it or not.
+    /// Notes that the content of `key` is to be had at `url`, or is no more; with that comes
+    /// whether the web has it, unless it is no url.
     ///
     /// # Errors
     /// When it cannot be noted.
-    async fn note_url(&self, remote: &Uuid, key: &Key, url: &[u8], present: bool) -> Result<()>;
+    async fn note_url(&self, key: &Key, url: &[u8], present: bool) -> Result<()>;
 
     /// What content a remote wants (`preferred-content.log`). Empty if nothing was said.
     ///
@@ -67,11 +67,12 @@ pub trait Notes: Send + Sync + 'static {
     /// When it cannot be noted.
     async fn note_wanted(&self, remote: &Uuid, expression: &[u8]) -> Result<()>;
 
-    /// What `remote` needs to sign in somewhere (`annex/creds/UUID-NAME`).
+    /// What `remote` needs to sign in somewhere, as the repository keeps it: under `name`, if it has
+    /// more than one of that kind (`annex/creds/UUID-NAME`, else `annex/creds/UUID`).
     ///
     /// # Errors
     /// When it cannot be read.
-    async fn credentials(&self, remote: &Uuid, name: &[u8]) -> Result<Option<Credentials>>;
+    async fn credentials(&self, remote: &Uuid, name: Option<&[u8]>) -> Result<Option<Credentials>>;
 
     /// Keeps that, readable by nobody else.
     ///
@@ -80,7 +81,7 @@ pub trait Notes: Send + Sync + 'static {
     async fn note_credentials(
         &self,
         remote: &Uuid,
-        name: &[u8],
+        name: Option<&[u8]>,
         credentials: &Credentials,
     ) -> Result<()>;
 }
@@ -111,6 +112,23 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
+impl Credentials {
+    /// Reads two lines, as they are kept in files and in settings. `None`: these are none.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut lines = text.strip_suffix(b"\n").unwrap_or(text).split(|&byte| byte == b'\n');
+        let (user, password) = (lines.next()?.to_vec(), lines.next()?.to_vec());
+        lines.next().is_none().then_some(Self { user, password })
+    }
+
+    /// Writes them as two lines; `None` if one of them has more than one line.
+    #[must_use]
+    pub fn to_lines(&self) -> Option<Vec<u8>> {
+        let lines = [&*self.user, b"\n", &self.password, b"\n"].concat();
+        (lines.iter().filter(|&&byte| byte == b'\n').count() == 2).then_some(lines)
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").finish_non_exhaustive()
@@ -120,6 +138,31 @@ impl std::fmt::Debug for Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_two_lines() {
+        let read = |text: &str| {
+            let read = Credentials::parse(text.as_bytes())?;
+            let shown = |bytes| String::from_utf8(bytes).unwrap();
+            Some((shown(read.user), shown(read.password)))
+        };
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(read("me\npass word\n"), pair("me", "pass word"));
+        assert_eq!(read("me\npass"), pair("me", "pass"));
+        assert_eq!(read("me\n\n"), pair("me", ""));
+        for text in ["", "me", "me\n", "a\nb\nc", "a\nb\n\n"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        let credentials = |user: &str, password: &str| Credentials {
+            user: user.into(),
+            password: password.into(),
+        };
+        for (user, password) in [("me", ""), ("", "x"), ("a b", "c d")] {
+            let written = credentials(user, password).to_lines().unwrap();
+            assert_eq!(Credentials::parse(&written), Some(credentials(user, password)));
+        }
+        assert_eq!(credentials("a\n", "b").to_lines(), None);
+    }
 
     #[test]
     fn even_nothing_is_a_chunk() {

@@ -50,6 +50,12 @@ impl Uuid {
         Self(text.into())
     }
 
+    /// The web, as location logs call it.
+    #[must_use]
+    pub fn web() -> Self {
+        Self("00000000-0000-0000-0000-000000000001".into())
+    }
+
     /// The uuid as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

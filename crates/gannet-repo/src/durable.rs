@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,17 +55,37 @@ impl Temporary {
     /// # Errors
     /// When it cannot be written; nothing is left then.
     pub(crate) fn write(content: &[u8], settings: &Settings) -> Result<Self> {
+        let (temporary, file) = Self::create(0o666, settings)?;
+        let path = &temporary.path;
+        share_file(path, settings).map_err(|error| Error::disk("share", path, error))?;
+        temporary.fill(file, content)
+    }
+
+    /// The same, readable by nobody else at any moment.
+    ///
+    /// # Errors
+    /// As [`Temporary::write`].
+    pub(crate) fn write_secret(content: &[u8], settings: &Settings) -> Result<Self> {
+        let (temporary, file) = Self::create(0o600, settings)?;
+        temporary.fill(file, content)
+    }
+
+    fn create(mode: u32, settings: &Settings) -> Result<(Self, File)> {
         let temporary = Self::name(settings)?;
         let path = &temporary.path;
-        let mut file = step::begin(Step::CreateTemporary)
-            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(path))
+        let file = step::begin(Step::CreateTemporary)
+            .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(mode).open(path))
             .map_err(|error| Error::disk("create", path, error))?;
         step::done(Step::CreateTemporary);
-        share_file(path, settings).map_err(|error| Error::disk("share", path, error))?;
+        Ok((temporary, file))
+    }
+
+    fn fill(self, mut file: File, content: &[u8]) -> Result<Self> {
+        let path = &self.path;
         step::write(Step::WriteTemporary, &mut file, content)
             .map_err(|error| Error::disk("write", path, error))?;
         step::sync(Step::SyncTemporary, &file).map_err(|error| Error::disk("sync", path, error))?;
-        Ok(temporary)
+        Ok(self)
     }
 
     /// Removes those of processes that crashed, if nobody has any right now. Other programs'

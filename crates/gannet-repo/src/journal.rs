@@ -20,83 +20,11 @@ use crate::objects::{Object, could_be_modified, has_wrong_size};
 use crate::settings::Settings;
 use crate::step::{self, Look, Step};
 
+mod pen;
 #[cfg(test)]
 mod tests;
 
-/// A change of a location log.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    /// Whose content came or went.
-    pub(crate) key: Key,
-    /// In which repository.
-    pub(crate) uuid: Uuid,
-    /// What is the case now.
-    pub(crate) claim: Claim,
-}
-
-/// What a change claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// This.
-    Is(Status),
-    /// Whatever the objects of this repository say at the moment of recording. As everybody
-    /// records after they changed an object, and one after the other, the last one to record
-    /// knows the truth.
-    AsFound,
-}
-
-/// Records changes of location logs. They are durable, and visible to every git-annex process,
-/// when it returns; a later [`commit_journal`](crate::branch::commit_journal) shows them to others.
-///
-/// One result for each change: whether the log had to be changed. What is known already changes
-/// nothing, and clusters are never recorded: which nodes have content implies what they have.
-///
-/// Waits while another process works on the journal or the branch, seconds if it merges.
-///
-/// # Errors
-/// When nothing could be recorded durably.
-pub(crate) fn record(
-    settings: &Settings,
-    git: &Git,
-    clock: &dyn Clock,
-    changes: &[Change],
-) -> Result<Vec<Result<bool>>> {
-    let _lock = lock(settings)?;
-    let journal = Journal::new(settings, false);
-    let private = Journal::new(settings, true);
-    let mut base = Base { git, session: None };
-    let mut results = Vec::with_capacity(changes.len());
-    let mut dirty = [false; 2];
-    for change in changes {
-        let is_private = settings.is_private(&change.uuid);
-        let journal = if is_private { &private } else { &journal };
-        let base = (!is_private).then_some(&mut base);
-        let dirty = &mut dirty[usize::from(is_private)];
-        results.push(record_one(journal, base, clock, change, dirty));
-    }
-    for (journal, dirty) in [&journal, &private].into_iter().zip(dirty) {
-        if dirty {
-            sync_dir(Step::SyncJournal, &journal.dir)?;
-        }
-    }
-    Ok(results)
-}
-
-/// Records one change of this repository, as [`record`] does. Whether the log had to be changed.
-///
-/// # Errors
-/// When it could not be recorded durably.
-pub(crate) fn record_own(
-    settings: &Settings,
-    git: &Git,
-    clock: &dyn Clock,
-    key: &Key,
-    claim: Claim,
-) -> Result<bool> {
-    let change = Change { key: key.clone(), uuid: settings.uuid.clone(), claim };
-    let outcomes = record(settings, git, clock, &[change])?;
-    outcomes.into_iter().try_fold(false, |changed, outcome| Ok(changed | outcome?))
-}
+pub(crate) use pen::{Change, Claim, Log, Note, Pen, record, record_own};
 
 /// Writes the journal's copy of the location log of `key` anew, after a crash of the machine damaged
 /// it: with the lines that are whole, with what the branch says, and with what the objects say of
@@ -126,7 +54,10 @@ pub(crate) fn restore_log(
     }
     let committed = match private {
         true => Vec::new(),
-        false => Base { git, session: None }.read(&path)?,
+        false => {
+            let session = git.session()?;
+            read_committed(&session, session.tip()?, &path)?
+        }
     };
     let mut log = LocationLog::parse(&location::union(&whole, &committed));
     if settings.is_private(&settings.uuid) == private {
@@ -323,24 +254,6 @@ pub(crate) fn branch_path(name: &[u8]) -> Option<Vec<u8>> {
     path.split(|&byte| byte == b'/').all(legal).then_some(path)
 }
 
-/// The committed content of files, read from the branch as it is when first asked.
-struct Base<'a> {
-    git: &'a Git,
-    session: Option<(Session, Option<gix::ObjectId>)>,
-}
-
-impl Base<'_> {
-    fn read(&mut self, path: &[u8]) -> Result<Vec<u8>> {
-        if self.session.is_none() {
-            let session = self.git.session()?;
-            let tip = session.tip()?;
-            self.session = Some((session, tip));
-        }
-        let Some((session, tip)) = &self.session else { return Ok(Vec::new()) };
-        read_committed(session, *tip, path)
-    }
-}
-
 /// What a commit has at `path`: nothing, if there is no commit.
 fn read_committed(session: &Session, tip: Option<gix::ObjectId>, path: &[u8]) -> Result<Vec<u8>> {
     let Some(tip) = tip else { return Ok(Vec::new()) };
@@ -352,45 +265,6 @@ fn read_committed(session: &Session, tip: Option<gix::ObjectId>, path: &[u8]) ->
             why: format!("{} is not a file there", path.escape_ascii()),
         }),
     }
-}
-
-/// `base` is where the log comes from if the journal has none of it: nowhere if private. `dirty`
-/// is set if the directory of the journal must be synced: what is journaled already may have been
-/// so by somebody who could not sync it.
-fn record_one(
-    journal: &Journal<'_>,
-    base: Option<&mut Base<'_>>,
-    clock: &dyn Clock,
-    change: &Change,
-    dirty: &mut bool,
-) -> Result<bool> {
-    if change.uuid.as_cluster().is_some() {
-        return Ok(false);
-    }
-    let path = log_path(journal.settings.branch_levels, &change.key, LOCATION_SUFFIX);
-    if branch_path(&file_name(&path)).as_deref() != Some(&*path) {
-        let why = "its location cannot be recorded".to_owned();
-        return Err(Error::Refused { key: change.key.clone(), why });
-    }
-    let text = match (journal.read(&path)?, base) {
-        (Some(text), _) => {
-            *dirty = true;
-            text
-        }
-        (None, Some(base)) => base.read(&path)?,
-        (None, None) => Vec::new(),
-    };
-    let mut log = LocationLog::parse(&text);
-    let status = match change.claim {
-        Claim::Is(status) => status,
-        Claim::AsFound => found(journal.settings, &change.key)?,
-    };
-    if !log.set(&change.uuid, status, clock.wall()) {
-        return Ok(false);
-    }
-    journal.write(&path, &log.to_bytes())?;
-    *dirty = true;
-    Ok(true)
 }
 
 /// Whether the objects of this repository have the content of `key`. What is left of content that

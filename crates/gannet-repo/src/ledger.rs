@@ -11,6 +11,7 @@ use gix::ObjectId;
 
 use crate::git::Session;
 use crate::journal::{Journal, LOCATION_SUFFIX, read_log_in};
+use crate::logs::forms::text as as_text;
 use crate::logs::location::LocationLog;
 use crate::logs::{
     cluster, copies, equivalent, group, maxsize, metadata, proxy, remote, trust, uuid, web, wishes,
@@ -19,18 +20,27 @@ use crate::settings::Settings;
 
 mod attributes;
 mod sizes;
+mod special;
 #[cfg(test)]
 mod tests;
 mod unused;
 
 use sizes::Sums;
+pub use special::{SpecialRemotes, SpecialSettings, Unreliable};
 
 /// What was read last.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
-    book: Mutex<Option<(Edition, Arc<Book>)>>,
+    known: Mutex<Option<(Edition, Known)>>,
     /// Whoever computes sizes lets others wait, who then need not.
     sums: Mutex<Sums>,
+}
+
+/// What is known of repositories.
+#[derive(Clone, Debug)]
+struct Known {
+    book: Arc<Book>,
+    special: Arc<SpecialRemotes>,
 }
 
 /// Whether attributes of git are wanted that no expression asks for.
@@ -46,8 +56,8 @@ pub(crate) enum Attributes {
 #[derive(Debug, PartialEq, Eq)]
 struct Edition {
     tip: Option<ObjectId>,
-    /// Those that are in the journal, and in the private one.
-    journaled: Vec<Option<Stamp>>,
+    /// Those that are in the journal, and in the private one; and what was verified.
+    files: Vec<Option<Stamp>>,
 }
 
 /// Inode, time of modification, and length of a file.
@@ -59,15 +69,34 @@ impl Pages {
     /// # Errors
     /// When the journal or the branch cannot be read.
     pub(crate) fn book(&self, settings: &Settings, session: &Session) -> Result<Arc<Book>> {
+        Ok(self.known(settings, session)?.book)
+    }
+
+    /// What is known of special remotes. Cheap while nothing changed.
+    ///
+    /// # Errors
+    /// When the journal or the branch cannot be read.
+    pub(crate) fn special_remotes(
+        &self,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<Arc<SpecialRemotes>> {
+        Ok(self.known(settings, session)?.special)
+    }
+
+    fn known(&self, settings: &Settings, session: &Session) -> Result<Known> {
         let edition = Edition::of(settings, session)?;
-        if let Some((known, book)) = &*lock(&self.book)
-            && *known == edition
+        if let Some((read, known)) = &*lock(&self.known)
+            && *read == edition
         {
-            return Ok(Arc::clone(book));
+            return Ok(known.clone());
         }
-        let book = Arc::new(read_book(settings, session)?);
-        *lock(&self.book) = Some((edition, Arc::clone(&book)));
-        Ok(book)
+        let known = Known {
+            book: Arc::new(read_book(settings, session)?),
+            special: Arc::new(special::read(settings, session)?),
+        };
+        *lock(&self.known) = Some((edition, known.clone()));
+        Ok(known)
     }
 
     /// What is known of a key, whose content is called `file`. What attributes of git say of that is
@@ -128,14 +157,15 @@ impl Pages {
 
 impl Edition {
     fn of(settings: &Settings, session: &Session) -> Result<Self> {
-        let mut journaled = Vec::with_capacity(2 * LOGS.len());
+        let mut files = Vec::with_capacity(2 * LOGS.len() + 1);
         for private in [false, true] {
             let journal = Journal::new(settings, private);
             for path in LOGS {
-                journaled.push(stamp(journal.metadata(path))?);
+                files.push(stamp(journal.metadata(path))?);
             }
         }
-        Ok(Self { tip: session.tip()?, journaled })
+        files.push(stamp(special::metadata(settings))?);
+        Ok(Self { tip: session.tip()?, files })
     }
 }
 
@@ -153,7 +183,9 @@ fn read_book(settings: &Settings, session: &Session) -> Result<Book> {
     }
     let remotes = remote::parse(&read(remote::PATH)?).into_iter();
     let preferred_dirs = remotes
-        .filter_map(|(uuid, mut settings)| Some((uuid, settings.remove("preferreddir")?)))
+        .filter_map(|(uuid, mut settings)| {
+            Some((uuid, as_text(&settings.remove(&b"preferreddir"[..])?)))
+        })
         .collect();
     Ok(Book {
         trust,

@@ -8,6 +8,7 @@ mod aside;
 mod blocking;
 mod branch;
 mod check;
+mod credentials;
 mod durable;
 mod files;
 #[cfg(feature = "fuzzing")]
@@ -46,9 +47,10 @@ pub use branch::Merged;
 pub use check::{CheckOptions, Event, Finding, Outcome, Problem, Progress, check};
 pub use files::ScratchFile;
 pub use init::{InitOptions, create};
+pub use ledger::{SpecialRemotes, SpecialSettings, Unreliable};
 pub use look::Look;
 pub use publishing::Notice;
-pub use repo::Repo;
+pub use repo::{Repo, Surroundings};
 pub use settings::{
     Glimpse, Identity, Jobs, Location, OpenError, Remote, Remotes, identify, peek, read_size,
 };

@@ -1,5 +1,6 @@
 //! The formats of files in the git-annex branch, one module for each (repository §7, §8).
 
+pub(crate) mod chunks;
 pub(crate) mod cluster;
 pub(crate) mod copies;
 pub(crate) mod equivalent;
@@ -10,6 +11,7 @@ pub(crate) mod maxsize;
 pub(crate) mod metadata;
 pub(crate) mod proxy;
 pub(crate) mod remote;
+pub(crate) mod state;
 pub(crate) mod trust;
 pub(crate) mod uuid;
 pub(crate) mod web;

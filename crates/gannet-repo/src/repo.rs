@@ -30,9 +30,13 @@ use crate::watching::References;
 use crate::work_tree;
 
 mod lending;
+mod noting;
 mod proving;
 mod publishing;
 mod removing;
+mod surroundings;
+
+pub use surroundings::Surroundings;
 
 /// A git-annex repository on this disk. Cheap to clone: clones are the same repository.
 ///

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
 use crate::blocking::Blocking;
 use crate::branch::commit_journal;
 use crate::git::{Git, Session};
-use crate::journal::{self, Change, Claim};
+use crate::journal::{Change, Claim, Note, Pen};
 use crate::site::{Current, Site};
 
 mod comparing;
@@ -20,7 +20,7 @@ mod tests;
 
 use recent::Recent;
 
-/// Keeps the location logs of one repository.
+/// Keeps the logs of one repository.
 ///
 /// Requests that record at the same time are written down together, with one lock and one sync of
 /// the journal for all of them. A task commits within a second, and ends when there is nothing
@@ -50,10 +50,15 @@ struct Desk {
     crowded: Arc<Notify>,
 }
 
-/// A change, and who wants to know what became of it.
+/// What is to be recorded, and who wants to know what became of it.
 struct Entry {
-    change: Change,
+    what: What,
     done: oneshot::Sender<Result<()>>,
+}
+
+enum What {
+    Location(Change),
+    Note(Note),
 }
 
 impl Scribe {
@@ -88,9 +93,21 @@ impl Scribe {
     /// # Errors
     /// When it could not be recorded.
     pub(crate) async fn record_of(&self, uuid: &Uuid, key: &Key, claim: Claim) -> Result<()> {
-        let (done, outcome) = oneshot::channel();
         let change = Change { key: key.clone(), uuid: uuid.clone(), claim };
-        lock(&self.desk.waiting).push(Entry { change, done });
+        self.enter(What::Location(change)).await
+    }
+
+    /// Notes something else. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be noted.
+    pub(crate) async fn note(&self, note: Note) -> Result<()> {
+        self.enter(What::Note(note)).await
+    }
+
+    async fn enter(&self, what: What) -> Result<()> {
+        let (done, outcome) = oneshot::channel();
+        lock(&self.desk.waiting).push(Entry { what, done });
         let pen = self.desk.pen.lock().await;
         if !lock(&self.desk.waiting).is_empty() {
             let desk = Arc::clone(&self.desk);
@@ -184,26 +201,32 @@ impl Desk {
         if batch.is_empty() {
             return;
         }
-        let (changes, done): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|entry| (entry.change, entry.done)).unzip();
         let written = self.current.site().and_then(|site| {
             site.check_writable()?;
-            journal::record(site.settings(), &self.git, &*self.clock, &changes)
+            let mut pen = Pen::take(site.settings(), &self.git, &*self.clock)?;
+            let outcomes: Vec<_> = batch.iter().map(|entry| entry.what.write(&mut pen)).collect();
+            pen.put_down()?;
+            Ok(outcomes)
         });
         self.set_dirty();
         let outcomes = match written {
             Ok(outcomes) => outcomes,
-            Err(error) => fail_all(error, done.len()),
+            Err(error) => fail_all(error, batch.len()),
         };
         let known = |outcome: &Result<bool>| matches!(outcome, Ok(false));
         // What others have is not on this disk.
-        let ours = |change: &Change| change.uuid == *self.current.uuid();
-        let news = changes.iter().zip(&outcomes);
-        let news = news.filter(|(change, outcome)| ours(change) && !known(outcome));
-        self.note(news.map(|(change, _)| &change.key));
-        for (done, outcome) in done.into_iter().zip(outcomes) {
+        let ours = |entry: &'_ Entry| match &entry.what {
+            What::Location(change) if change.uuid == *self.current.uuid() => {
+                Some(change.key.clone())
+            }
+            _ => None,
+        };
+        let news = batch.iter().zip(&outcomes).filter(|(_, outcome)| !known(outcome));
+        let news: Vec<_> = news.filter_map(|(entry, _)| ours(entry)).collect();
+        self.note(&news);
+        for (entry, outcome) in batch.into_iter().zip(outcomes) {
             // Nobody may be waiting any more; it is recorded all the same.
-            drop(done.send(outcome.map(drop)));
+            drop(entry.done.send(outcome.map(drop)));
         }
     }
 
@@ -223,6 +246,15 @@ impl Desk {
             self.set_dirty();
         }
         committed
+    }
+}
+
+impl What {
+    fn write(&self, pen: &mut Pen<'_>) -> Result<bool> {
+        match self {
+            Self::Location(change) => pen.record(change),
+            Self::Note(note) => pen.note(note),
+        }
     }
 }
 

@@ -49,6 +49,8 @@ steps! {
     // The journal and the git-annex branch.
     WriteJournal SyncJournal DeleteJournal WriteGitObject SyncGitObject SyncGitObjectDir
     TakeGitLock DropGitLock LogRef MoveRef SyncRef
+    // What special remotes need to sign in.
+    KeepCredentials SyncCredentials
     // Creating repositories.
     MakeSkeletonDir WriteSkeleton SyncSkeleton MoveSkeleton SyncSkeletonDir
     MoveConfig SyncConfigDir WriteSentinal WriteSentinalCache SyncSentinal

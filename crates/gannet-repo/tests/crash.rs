@@ -61,6 +61,7 @@ operations! {
     release_after_somebody_vanished = ReleaseAfterVanished
     open_after_a_crash = OpenAfterCrash
     mend_what_is_wrong = Mend
+    note_what_special_remotes_need = Note
 }
 
 #[test]

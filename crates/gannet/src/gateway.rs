@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use gannet_cluster::{Cluster, Gateway as ClusterGateway, Limits, Node, Proxy};
 use gannet_core::annex::Guarded;
 use gannet_core::{Annex, Book, ClusterUuid, Ledger, Result, Uuid};
-use gannet_repo::{Jobs, Remotes, Repo};
+use gannet_repo::{Jobs, Remotes, Repo, SpecialRemotes};
 
 use crate::clock::SystemClock;
 
@@ -17,6 +17,7 @@ mod gate;
 mod link;
 mod neighbours;
 pub mod setup;
+mod special;
 pub mod status;
 
 use gate::{Behind, View};
@@ -59,6 +60,7 @@ struct State {
 struct Glance {
     remotes: Arc<Remotes>,
     book: Arc<Book>,
+    special: Arc<SpecialRemotes>,
     view: View,
 }
 
@@ -74,7 +76,7 @@ impl Gateway {
     pub fn new(repo: Repo, bounds: Bounds) -> Self {
         Self {
             ledger: Arc::new(repo.clone()),
-            ways: Arc::new(Ways::new(repo.uuid().clone(), repo.path().to_owned(), bounds)),
+            ways: Arc::new(Ways::new(repo.clone(), bounds)),
             bounds,
             state: Mutex::default(),
             repo,
@@ -141,18 +143,20 @@ impl Gateway {
             return Ok(None);
         }
         let book = self.repo.book().await?;
+        let special = self.repo.special_remotes().await?;
         let mut state = self.state();
         if let Some(known) = &state.view
             && Arc::ptr_eq(&known.remotes, &remotes)
             && Arc::ptr_eq(&known.book, &book)
+            && Arc::ptr_eq(&known.special, &special)
         {
             return Ok(Some(Arc::clone(known)));
         }
-        let view = View::new(self.repo.uuid(), &remotes, &book);
+        let view = View::new(self.repo.uuid(), &remotes, &book, &special);
         let served = view.served(&book);
         state.fronts.retain(|uuid, _| served.contains(uuid));
         state.links.retain(|name, _| view.has_neighbour(name));
-        let glance = Arc::new(Glance { view, remotes, book });
+        let glance = Arc::new(Glance { view, remotes, book, special });
         state.view = Some(Arc::clone(&glance));
         Ok(Some(glance))
     }
@@ -274,7 +278,7 @@ fn node(link: &Arc<Link>, gateway: Option<Uuid>) -> Node {
         uuid: link.uuid().clone(),
         name: remote.name.clone(),
         cost: *cost,
-        read_only: remote.read_only,
+        read_only: link.neighbour.is_read_only(),
         gateway,
         annex: Arc::clone(link) as Arc<dyn Annex>,
     }

@@ -37,6 +37,8 @@ pub struct ExternalOptions {
     pub program: Program,
     /// The uuid of the remote.
     pub uuid: Uuid,
+    /// The uuid of its settings: another one if it is the same as another remote (`--sameas`).
+    pub config_uuid: Uuid,
     /// What git calls the remote.
     pub name: Vec<u8>,
     /// Its settings, as they stand in `remote.log`.

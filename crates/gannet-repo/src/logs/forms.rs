@@ -34,6 +34,23 @@ pub(crate) fn by_name(text: &[u8]) -> BTreeMap<&[u8], &[u8]> {
     newest.values()
 }
 
+/// Reads lines `TIME STATUS NAME`. Of equally new lines the first one counts.
+pub(crate) fn statuses(text: &[u8]) -> BTreeMap<&[u8], &[u8]> {
+    let mut newest: BTreeMap<&[u8], (WallTime, &[u8])> = BTreeMap::new();
+    for (name, time, status) in lines(text).filter_map(status) {
+        if newest.get(name).is_none_or(|(known, _)| *known < time) {
+            newest.insert(name, (time, status));
+        }
+    }
+    newest.into_iter().map(|(name, (_, status))| (name, status)).collect()
+}
+
+fn status(line: &[u8]) -> Option<(&[u8], WallTime, &[u8])> {
+    let (time, rest) = split(line);
+    let (status, name) = split(rest);
+    matches!(status, b"0" | b"1" | b"X").then_some((name, WallTime::parse(time)?, status))
+}
+
 /// Reads lines `TIME VALUE`. All values that are equally new are returned, in their order.
 pub(crate) fn single(text: &[u8]) -> Vec<&[u8]> {
     let timed = |line| {
@@ -70,14 +87,19 @@ pub(crate) enum Form {
     ByName,
     /// `UUID VALUE timestamp=TIME`.
     ByUuid,
+    /// `TIME VALUE NAME`, where the value is a status: `0`, `1`, or `X`.
+    Status,
 }
 
 impl Form {
     /// The form of a log that is written here.
     pub(crate) fn of_log(path: &[u8]) -> Option<Self> {
+        let ends = |suffix: &str| path.ends_with(suffix.as_bytes());
         match path {
             super::proxy::PATH | super::cluster::PATH => Some(Self::ByName),
-            super::uuid::PATH => Some(Self::ByUuid),
+            super::uuid::PATH | super::wishes::PREFERRED => Some(Self::ByUuid),
+            _ if ends(super::chunks::SUFFIX) || ends(super::state::SUFFIX) => Some(Self::ByName),
+            _ if ends(super::web::SUFFIX) => Some(Self::Status),
             _ => None,
         }
     }
@@ -125,6 +147,7 @@ impl Form {
         let line = match self {
             Self::ByName => [stamp.as_bytes(), b" ", name, b" ", value].concat(),
             Self::ByUuid => [name, b" ", value, b" ", MARK, stamp.as_bytes()].concat(),
+            Self::Status => [stamp.as_bytes(), b" ", value, b" ", name].concat(),
         };
         entries.insert((false, name), vec![&line]);
         let lines = entries.into_values().flatten();
@@ -135,6 +158,7 @@ impl Form {
         let value = match self {
             Self::ByName => by_name(log).remove(name),
             Self::ByUuid => Uuid::parse(name).ok().and_then(|uuid| by_uuid(log).remove(&uuid)),
+            Self::Status => statuses(log).remove(name),
         };
         value.map(<[u8]>::to_vec)
     }
@@ -151,6 +175,7 @@ impl Form {
                 Uuid::parse(uuid).ok()?;
                 Some((uuid, marked(rest).map(|(_, time)| time)))
             }
+            Self::Status => status(line).map(|(name, time, _)| (name, Some(time))),
         }
     }
 }
@@ -233,6 +258,10 @@ mod tests {
         let expected = "u d e timestamp=9s\nv x timestamp=2s\n/ z\n";
         assert_eq!(with(Form::ByUuid, log, "u", "d e").as_deref(), Some(expected));
         assert_eq!(with(Form::ByUuid, log, "u", "new"), None);
+        let log = "9s 1 a b\n9s 0 a b\n1s 2 a b\n1s X c\n";
+        let expected = "10s 0 a b\n1s X c\n1s 2 a b\n";
+        assert_eq!(with(Form::Status, log, "a b", "0").as_deref(), Some(expected));
+        assert_eq!(with(Form::Status, log, "a b", "1"), None, "the first of equals was known");
     }
 
     #[test]
@@ -241,6 +270,22 @@ mod tests {
         assert_eq!(Form::ByName.superseded(&lines), [&b"1s a x"[..]].into());
         let lines: [&[u8]; 4] = [b"u x", b"u y timestamp=1s", b"u z timestamp=2s", b"v x"];
         assert_eq!(Form::ByUuid.superseded(&lines), [lines[0], lines[1]].into());
+        let lines: [&[u8]; 3] = [b"1s 1 a b", b"2s 0 a b", b"1s 1 c"];
+        assert_eq!(Form::Status.superseded(&lines), [lines[0]].into());
+    }
+
+    #[test]
+    fn the_forms_of_logs_that_are_written_here_are_known() {
+        for (path, form) in [
+            (&b"f87/4d5/KEY.log.cnk"[..], Some(Form::ByName)),
+            (b"f87/4d5/KEY.log.rmt", Some(Form::ByName)),
+            (b"f87/4d5/KEY.log.web", Some(Form::Status)),
+            (b"preferred-content.log", Some(Form::ByUuid)),
+            (b"required-content.log", None),
+            (b"f87/4d5/KEY.log.met", None),
+        ] {
+            assert_eq!(Form::of_log(path), form);
+        }
     }
 
     #[test]

@@ -1,29 +1,25 @@
 //! Web logs: where else the contents of keys may be had.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use gannet_core::WallTime;
-
-use super::forms::{split, text as as_text};
-use super::location::lines;
+use super::forms::{statuses, text as as_text};
 
 /// What the name of a web log adds to that of its key.
 pub(crate) const SUFFIX: &str = ".log.web";
 
-/// The URLs that hold, without the prefix that names who downloads them. Reads lines
-/// `TIME STATUS URL`; the newest for a URL counts.
+/// The URLs that hold, without the prefix that names who downloads them.
 pub(crate) fn parse(text: &[u8]) -> BTreeSet<String> {
-    let mut newest: BTreeMap<&[u8], (WallTime, bool)> = BTreeMap::new();
-    for line in lines(text) {
-        let (time, rest) = split(line);
-        let (status, url) = split(rest);
-        let (Some(time), b"0" | b"1" | b"X") = (WallTime::parse(time), status) else { continue };
-        if newest.get(url).is_none_or(|(known, _)| *known < time) {
-            newest.insert(url, (time, status == b"1"));
-        }
-    }
-    let holding = newest.into_iter().filter(|(_, (_, holds))| *holds);
-    holding.map(|(url, _)| plain(&as_text(url)).to_owned()).collect()
+    listed(text).map(|url| plain(&as_text(url)).to_owned()).collect()
+}
+
+/// The URLs that hold, as they are written.
+pub(crate) fn listed(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    statuses(text).into_iter().filter_map(|(url, status)| (status == b"1").then_some(url))
+}
+
+/// Whether it is a url that the web has, and not what only some special remote understands.
+pub(crate) fn is_url(written: &[u8]) -> bool {
+    !written.starts_with(b":")
 }
 
 fn plain(url: &str) -> &str {

@@ -25,3 +25,8 @@ pub(crate) fn parse_groups(text: &[u8]) -> BTreeMap<String, String> {
     let set = by_name(text).into_iter().filter(|(_, value)| !value.is_empty());
     set.map(|(group, value)| (as_text(group), as_text(value))).collect()
 }
+
+/// The expression of one repository as it is written; empty if there is none.
+pub(crate) fn expression(text: &[u8], repository: &Uuid) -> Vec<u8> {
+    by_uuid(text).remove(repository).map(<[u8]>::to_vec).unwrap_or_default()
+}

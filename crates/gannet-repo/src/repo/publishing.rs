@@ -1,13 +1,9 @@
 //! What the owner of a repository has it say, of itself and of others.
 
-use std::collections::BTreeMap;
-
-use gannet_core::{Error, Result, Uuid};
+use gannet_core::{Error, Result};
 
 use super::Repo;
 use crate::branch::{Merged, merge_fetched};
-use crate::journal::read_log_in;
-use crate::logs::remote;
 use crate::publishing::{Notice, publish};
 use crate::settings::{OpenError, set_values};
 
@@ -60,16 +56,5 @@ impl Repo {
             })
         })
         .await
-    }
-
-    /// What the git-annex branch says of the settings of each special remote.
-    ///
-    /// # Errors
-    /// When the branch cannot be read.
-    pub async fn special_remotes(&self) -> Result<BTreeMap<Uuid, BTreeMap<String, String>>> {
-        let read = self.read(|_, settings, session| {
-            Ok(remote::parse(&read_log_in(settings, session, remote::PATH)?))
-        });
-        read.await
     }
 }

@@ -51,7 +51,8 @@ impl Scene {
 
     fn status(&self, name: &str) -> Option<Status> {
         let session = self.scratch.git.session().unwrap();
-        journal::recorded(&self.scratch.settings(), &session, &key(name), &self.uuid).unwrap()
+        crate::journal::recorded(&self.scratch.settings(), &session, &key(name), &self.uuid)
+            .unwrap()
     }
 
     async fn compare(&self) {

@@ -39,6 +39,10 @@ pub struct Remote {
     pub name: String,
     /// `annex-uuid`.
     pub uuid: Option<Uuid>,
+    /// `annex-config-uuid`: whose settings it has, if it is the same as another special remote.
+    pub config_uuid: Option<Uuid>,
+    /// `annex-verified`: whether somebody found the settings of the special remote to be right.
+    pub verified: Option<bool>,
     /// Where it is.
     pub location: Location,
     /// `annex-cost`, as it is written, if it is a number.
@@ -115,6 +119,18 @@ impl Remotes {
     }
 }
 
+#[cfg(test)]
+impl Remote {
+    /// A remote of which the configuration says nothing but where it is.
+    pub(crate) fn named(name: &str, location: Location) -> Self {
+        let Location::Special { kind, value } = &location else { panic!("a special remote") };
+        let value = value.to_str().unwrap();
+        let config = format!("[remote \"{name}\"]\nannex-{kind} = {value}\n");
+        let file = gix::config::File::try_from(config.as_str()).unwrap();
+        Config { file, work_tree: None }.remote(name.to_owned()).unwrap()
+    }
+}
+
 impl Config {
     /// The remotes; relative paths begin at `base`.
     pub(super) fn remotes(&self, base: &Path) -> Remotes {
@@ -171,6 +187,8 @@ impl Config {
         Some(Remote {
             location: self.location(&name)?,
             uuid: uuid("uuid"),
+            config_uuid: uuid("config-uuid"),
+            verified: self.bytes(&own("verified")).map(|value| value == b"verified".as_slice()),
             cost: text("cost").filter(|cost| cost.parse::<f32>().is_ok_and(f32::is_finite)),
             ignore: bool("ignore"),
             read_only: bool("readonly"),
@@ -336,8 +354,9 @@ mod tests {
              [core]\nsshCommand = ssh -v\n\
              [remote \"n\"]\nurl = /n\nannex-uuid = u\nannex-readonly = no\nannex-cost = 1.5\n\
              annex-proxy\nannex-cluster-node = Mine  other\nannex-trustlevel = dead\n\
-             annex-ssh-options = -p 1\nannex-proxied-by = gw\n\
+             annex-ssh-options = -p 1\nannex-proxied-by = gw\nannex-verified = verified\n\
              [remote \"m\"]\nurl = /m\nannex-cost = much\nannex-cluster-gateway = {CLUSTER} u\n\
+             annex-config-uuid = cu\n\
              [remote \"said\"]\nannex-ignore = true\n"
         );
         let remotes = read(&config);
@@ -347,6 +366,8 @@ mod tests {
         assert_eq!((n.read_only, n.proxy, n.ignore), (false, true, false));
         assert_eq!((n.cost.as_deref(), n.trust), (Some("1.5"), Some(Trust::Dead)));
         assert_eq!(n.cluster_nodes, ["Mine", "other"]);
+        assert_eq!((n.verified, m.verified), (Some(true), None));
+        assert_eq!((&n.config_uuid, &m.config_uuid), (&None, &uuid("cu")));
         assert_eq!(n.shell.as_deref(), Some("sh".as_ref()));
         assert_eq!(n.ssh_options.as_deref(), Some("-p 1".as_ref()));
         assert_eq!((&m.uuid, m.read_only, m.proxy), (&None, true, false));

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use futures_util::StreamExt;
-use gannet_core::{Annex, Piece, PutOffset, Span};
+use gannet_core::{Annex, Key, Notes, Piece, PutOffset, Span};
 use gannet_repo::{Repo, create};
 use gannet_testkit::{Sample, TestClock};
 
-use super::operation::{ACK, Operation, anybody, git_dir, mend, no_file, options, runtime};
+use super::operation::{
+    ACK, Operation, anybody, chunks, credentials, git_dir, mend, no_file, options, runtime,
+};
 use super::unlocked;
 
 /// Looks at the repository as the crash left it, and opens it again.
@@ -44,6 +46,9 @@ pub(crate) fn examine(operation: Operation, dir: &Path, context: &str) {
         let repo = Repo::open(&path, operation.clock()).unwrap();
         let by = anybody();
         let present = look_at_content(operation, dir, &repo, context).await;
+        if operation == Operation::Note {
+            look_at_notes(&repo, &sample.key, acknowledged, context).await;
+        }
         repo.flush().await.unwrap();
         let logged = logged(dir, &repo, &sample);
         assert!(present || !logged, "{context}: the log counts on a lost copy");
@@ -55,6 +60,14 @@ pub(crate) fn examine(operation: Operation, dir: &Path, context: &str) {
             assert_eq!(offset, PutOffset::From(expected), "{context}: bytes are lost");
         }
     });
+}
+
+/// What is noted is whole, or not there.
+async fn look_at_notes(repo: &Repo, key: &Key, acknowledged: bool, context: &str) {
+    let noted = repo.chunks(repo.uuid(), key).await.unwrap();
+    let kept = repo.credentials(repo.uuid(), Some(b"it")).await.unwrap();
+    assert!(noted == [chunks()] || noted.is_empty() && !acknowledged, "{context}: {noted:?}");
+    assert!(kept == Some(credentials()) || kept.is_none() && !acknowledged, "{context}: {kept:?}");
 }
 
 /// Whether the content is there, after a look whether that may be so.
@@ -239,7 +252,10 @@ fn strays(operation: Operation, dir: &Path) -> Vec<String> {
                 LITTERED.iter().any(|dir| name.starts_with(dir))
             }
             // Wrong content is kept for people to look at.
-            Some(name) => !FURNITURE.contains(&name) && !name.starts_with("bad/"),
+            Some(name) => {
+                let kept = ["bad/", "creds/"].iter().any(|dir| name.starts_with(dir));
+                !FURNITURE.contains(&name) && !kept
+            }
             None => {
                 let suffix = path.extension().unwrap_or_default();
                 suffix == "lock"

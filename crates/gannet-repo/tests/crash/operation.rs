@@ -1,6 +1,7 @@
 //! What is done to a repository, from its preparation to the moment when it is acknowledged.
 
 use std::fs::{self, Permissions};
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gannet_core::{Annex, Asker, AssociatedFile, Mode, Result, Verdict};
+use gannet_core::{
+    Annex, Asker, AssociatedFile, Chunks, Credentials, Mode, Notes, Result, Verdict,
+};
 use gannet_repo::{
     CheckOptions, Event, Finding, InitOptions, OpenError, Outcome, Repo, check, create,
 };
@@ -40,6 +43,7 @@ pub(crate) enum Operation {
     ReleaseAfterVanished,
     OpenAfterCrash,
     Mend,
+    Note,
 }
 
 use Operation::*;
@@ -241,6 +245,12 @@ impl Operation {
                     lock.release().await?;
                 }
             }
+            Note => {
+                let (remote, credentials) = (repo.uuid(), credentials());
+                repo.note_chunks(remote, key, chunks()).await?;
+                repo.note_credentials(remote, Some(b"it"), &credentials).await?;
+                acknowledge();
+            }
             _ => {}
         }
         Ok(())
@@ -296,6 +306,16 @@ pub(crate) fn try_to_mend(dir: &Path) -> Result<Vec<Finding>, OpenError> {
         ControlFlow::Continue(())
     })?;
     Ok(found)
+}
+
+/// What is noted.
+pub(crate) fn chunks() -> Chunks {
+    Chunks { bytes: NonZeroU64::MIN, count: 3 }
+}
+
+/// What is kept.
+pub(crate) fn credentials() -> Credentials {
+    Credentials { user: b"me".to_vec(), password: b"pass word".to_vec() }
 }
 
 fn open(dir: &Path) -> Repo {

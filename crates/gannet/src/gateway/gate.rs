@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use gannet_core::{Book, ClusterUuid, Trust, Uuid};
-use gannet_repo::{Remote, Remotes};
+use gannet_repo::{Remote, Remotes, SpecialRemotes};
 
 use super::neighbours::{Neighbour, neighbours};
 
@@ -43,8 +43,13 @@ pub(super) struct Member<'a> {
 
 impl View {
     /// What the repository `own` knows.
-    pub(super) fn new(own: &Uuid, remotes: &Remotes, book: &Book) -> Self {
-        let neighbours = neighbours(remotes, book);
+    pub(super) fn new(
+        own: &Uuid,
+        remotes: &Remotes,
+        book: &Book,
+        special: &SpecialRemotes,
+    ) -> Self {
+        let neighbours = neighbours(remotes, book, special);
         let memberships = |it: &Neighbour| memberships(&it.remote, remotes);
         let gateways = |remote: &Remote| {
             let uuid = remote.uuid.clone();

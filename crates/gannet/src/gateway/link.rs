@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -18,7 +17,8 @@ use gannet_repo::{Location, Remote, Repo};
 use tokio::sync::OnceCell;
 
 use super::Bounds;
-use super::neighbours::Neighbour;
+use super::neighbours::{Neighbour, Way};
+use super::special::Depot;
 use crate::credentials::{GitCredentials, credential_url};
 use crate::remotes::{Address, Reach, Reached, open_here};
 
@@ -34,11 +34,10 @@ pub(super) struct Link {
 /// What all links of a gateway share.
 pub(super) struct Ways {
     /// The gateway.
-    pub(super) client: Uuid,
-    /// Where it is.
-    gateway: PathBuf,
+    pub(super) repo: Repo,
     bounds: Bounds,
     http: OnceLock<HttpClient>,
+    depot: OnceCell<Depot>,
 }
 
 struct Opened {
@@ -48,8 +47,12 @@ struct Opened {
 }
 
 impl Ways {
-    pub(super) fn new(client: Uuid, gateway: PathBuf, bounds: Bounds) -> Self {
-        Self { client, gateway, bounds, http: OnceLock::new() }
+    pub(super) fn new(repo: Repo, bounds: Bounds) -> Self {
+        Self { repo, bounds, http: OnceLock::new(), depot: OnceCell::new() }
+    }
+
+    async fn depot(&self) -> Result<&Depot> {
+        self.depot.get_or_try_init(|| Depot::open(&self.repo)).await
     }
 
     fn http(&self) -> Result<HttpClient> {
@@ -93,8 +96,13 @@ impl Link {
     }
 
     async fn open(&self) -> Result<Opened> {
-        let address = match &self.neighbour.address {
-            Ok(address) => address,
+        let address = match &self.neighbour.way {
+            Ok(Way::Repository(address)) => address,
+            Ok(Way::Special(special)) => {
+                let (depot, http) = (self.ways.depot().await?, self.ways.http()?);
+                let annex = special.open(&self.neighbour.remote, &self.uuid, depot, http);
+                return Ok(Opened { reached: Reached::plainly(annex), here: None });
+            }
             Err(why) => {
                 return Err(Error::Remote { place: self.to_string(), why: why.clone() });
             }
@@ -104,7 +112,7 @@ impl Link {
             return Ok(Opened { reached: Reached::plainly(annex), here: Some(repo) });
         }
         let reach = Reach {
-            client: self.ways.client.clone(),
+            client: self.ways.repo.uuid().clone(),
             ssh: ssh_options(&self.neighbour.remote, self.ssh_command.as_ref()),
             line: self.line_limits(),
             http: self.ways.http()?,
@@ -125,7 +133,7 @@ impl Link {
             return Arc::new(known);
         }
         let url = credential_url(url, annex_url.as_deref());
-        Arc::new(GitCredentials::new(self.ways.gateway.clone(), url))
+        Arc::new(GitCredentials::new(self.ways.repo.path().to_owned(), url))
     }
 
     fn line_limits(&self) -> LineLimits {

@@ -2,8 +2,9 @@
 //! are gateways themselves (remotes §2, §4; proxy-cluster §4).
 
 use gannet_core::{Book, Uuid};
-use gannet_repo::{Location, Remote, Remotes};
+use gannet_repo::{Location, Remote, Remotes, SpecialRemotes};
 
+use super::special::Special;
 use crate::remotes::Address;
 
 /// A remote, and the way to it.
@@ -12,16 +13,45 @@ pub(super) struct Neighbour {
     pub(super) remote: Remote,
     /// What it costs to ask it.
     pub(super) cost: f64,
-    /// Where it is, or why it cannot be reached.
-    pub(super) address: Result<Address, String>,
+    /// The way to it, or why there is none.
+    pub(super) way: Result<Way, String>,
+}
+
+/// How a remote is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Way {
+    /// As a repository.
+    Repository(Address),
+    /// By way of what keeps its objects.
+    Special(Special),
+}
+
+impl Neighbour {
+    /// Where it is, if it is a repository that can be reached.
+    pub(super) fn address(&self) -> Option<&Address> {
+        match &self.way {
+            Ok(Way::Repository(address)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing there may be changed.
+    pub(super) fn is_read_only(&self) -> bool {
+        let never = matches!(&self.way, Ok(Way::Special(special)) if !special.is_writable());
+        self.remote.read_only || never
+    }
 }
 
 /// All of them, the cheapest first.
-pub(super) fn neighbours(remotes: &Remotes, book: &Book) -> Vec<Neighbour> {
+pub(super) fn neighbours(
+    remotes: &Remotes,
+    book: &Book,
+    special: &SpecialRemotes,
+) -> Vec<Neighbour> {
     let neighbour = |remote: Remote| {
-        let address = address(&remote, remotes);
-        let cost = cost(&remote, &address);
-        Neighbour { remote, cost, address }
+        let way = way(&remote, remotes, special);
+        let cost = cost(&remote, &way);
+        Neighbour { remote, cost, way }
     };
     let mut all: Vec<_> = remotes.all.iter().cloned().map(neighbour).collect();
     let behind: Vec<_> =
@@ -33,7 +63,7 @@ pub(super) fn neighbours(remotes: &Remotes, book: &Book) -> Vec<Neighbour> {
 
 /// What another gateway serves, as far as the configuration says nothing else of it.
 fn behind(gateway: &Neighbour, remotes: &Remotes, book: &Book) -> Vec<Remote> {
-    let is_usable = matches!(gateway.address, Ok(Address::Ssh(_) | Address::Http(_)));
+    let is_usable = matches!(gateway.way, Ok(Way::Repository(Address::Ssh(_) | Address::Http(_))));
     let base = &gateway.remote;
     let Some((uuid, pairs)) = base.uuid.as_ref().and_then(|it| book.proxied.get_key_value(it))
     else {
@@ -58,25 +88,31 @@ fn behind(gateway: &Neighbour, remotes: &Remotes, book: &Book) -> Vec<Remote> {
     all.filter(|remote| !remotes.mentioned.contains(&remote.name)).collect()
 }
 
-fn address(remote: &Remote, remotes: &Remotes) -> Result<Address, String> {
+fn way(remote: &Remote, remotes: &Remotes, special: &SpecialRemotes) -> Result<Way, String> {
     match &remote.location {
         Location::Git { url, annex_url } => {
             Address::parse(annex_url.as_ref().unwrap_or(url), &remotes.base)
+                .map(Way::Repository)
                 .map_err(|error| error.to_string())
         }
-        Location::Special { kind, .. } => {
-            Err(format!("special remotes of this kind ({kind}) cannot be proxied"))
+        Location::Special { kind, value } => {
+            let settings = special.settings(remote).map_err(|error| error.to_string())?;
+            Special::read(kind, value, settings, &remotes.base).map(Way::Special)
         }
     }
 }
 
 /// As git-annex computes with single precision, so do we.
-fn cost(remote: &Remote, address: &Result<Address, String>) -> f64 {
+fn cost(remote: &Remote, way: &Result<Way, String>) -> f64 {
+    let recorded = match way {
+        Ok(Way::Special(special)) => special.cost(),
+        _ => None,
+    };
     let set = remote.cost.as_ref().and_then(|cost| cost.parse::<f32>().ok());
-    set.map_or_else(|| default_cost(remote, address), f64::from)
+    set.or(recorded).map_or_else(|| default_cost(remote, way), f64::from)
 }
 
-fn default_cost(remote: &Remote, address: &Result<Address, String>) -> f64 {
+fn default_cost(remote: &Remote, way: &Result<Way, String>) -> f64 {
     match &remote.location {
         Location::Special { kind, .. } => match *kind {
             "directory" => 100.0,
@@ -86,8 +122,8 @@ fn default_cost(remote: &Remote, address: &Result<Address, String>) -> f64 {
             "glacier" | "compute" => 1000.0,
             _ => 200.0,
         },
-        Location::Git { .. } => match address {
-            Ok(Address::Path(_) | Address::Socket(_)) => 100.0,
+        Location::Git { .. } => match way {
+            Ok(Way::Repository(Address::Path(_) | Address::Socket(_))) => 100.0,
             Ok(_) | Err(_) => 200.0,
         },
     }

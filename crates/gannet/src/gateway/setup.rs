@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gannet_core::{Annex, Book, ClusterUuid, Ledger, Result, Trust, Uuid};
-use gannet_repo::{Location, Merged, Notice, Remotes, Repo};
+use gannet_repo::{Location, Merged, Notice, Remotes, Repo, SpecialRemotes, SpecialSettings};
 
 use super::gate::memberships;
 use super::neighbours::{Neighbour, neighbours};
@@ -124,9 +124,6 @@ struct Planned {
     nodes: BTreeSet<Uuid>,
 }
 
-/// What the branch says of special remotes.
-pub(super) type SpecialRemotes = BTreeMap<Uuid, BTreeMap<String, String>>;
-
 impl Plan {
     fn new(
         own: &Uuid,
@@ -135,7 +132,7 @@ impl Plan {
         book: &Book,
         special: &SpecialRemotes,
     ) -> Self {
-        let all = neighbours(remotes, book);
+        let all = neighbours(remotes, book, special);
         let mut refused = Vec::new();
         let wanted = all.iter().filter(|it| it.remote.proxy || !it.remote.cluster_nodes.is_empty());
         let mut to_serve: Vec<(&Neighbour, &Uuid)> = Vec::new();
@@ -235,11 +232,11 @@ pub(super) fn may_be_served<'a>(
             "rename it with git remote rename".to_owned(),
         );
     }
-    let is_set = |settings: &BTreeMap<String, String>, name| {
-        settings.get(name).is_some_and(|value| value == "yes")
+    let is_set = |settings: &SpecialSettings, name: &str| {
+        settings.get(name.as_bytes()).is_some_and(|value| value == b"yes")
     };
     if matches!(remote.location, Location::Special { .. })
-        && let Some(settings) = special.get(uuid)
+        && let Some(settings) = special.recorded(uuid)
         && is_set(settings, "exporttree")
         && !is_set(settings, "annexobjects")
     {

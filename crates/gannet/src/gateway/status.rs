@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use gannet_core::{Annex, Asker, Book, ClusterUuid, Error, Key, Ledger, Mode, Result, Trust, Uuid};
-use gannet_repo::Remotes;
+use gannet_repo::{Remotes, SpecialRemotes};
 use tokio::time::timeout;
 
 use super::Gateway;
 use super::gate::{View, memberships, trust};
 use super::link::Link;
 use super::neighbours::{Neighbour, neighbours};
-use super::setup::{Problem, SpecialRemotes, may_be_served};
+use super::setup::{Problem, may_be_served};
 use crate::remotes::Address;
 
 mod advice;
@@ -87,8 +87,8 @@ impl Gateway {
             false => self.repo.sizes().await?,
         };
         let own = self.repo.uuid();
-        let view = View::new(own, &remotes, &book);
-        let all = neighbours(&remotes, &book);
+        let view = View::new(own, &remotes, &book, &special);
+        let all = neighbours(&remotes, &book, &special);
         let scene = Scene {
             own,
             path: self.repo.path().display().to_string(),
@@ -145,8 +145,8 @@ impl Gateway {
         let key =
             Key::parse(SOME_KEY.as_bytes()).map_err(|error| Error::Internal(error.to_string()))?;
         link.check_present(&asker, &key).await?;
-        let free = match &link.neighbour.address {
-            Ok(Address::Path(path)) => free_bytes(path.clone()).await,
+        let free = match link.neighbour.address() {
+            Some(Address::Path(path)) => free_bytes(path.clone()).await,
             _ => None,
         };
         Ok(Answer { version: link.spoken_version(), free })

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gannet_core::place::{Levels, Scheme, hash_dirs};
 use gannet_core::{Credentials, Error, Result};
 use gannet_wire::external::{
@@ -183,7 +185,7 @@ impl Running {
     }
 
     async fn answer(&self, question: Question) -> Result<Vec<u8>, Trouble> {
-        let ExternalOptions { uuid, notes, name, git_dir, .. } = &*self.options;
+        let ExternalOptions { uuid, config_uuid, notes, name, git_dir, .. } = &*self.options;
         let dirs = |scheme, key| hash_dirs(scheme, Levels::Two, key) + "/";
         let value = match question {
             Question::Config(name) => self.config.get(&name).cloned().unwrap_or_default(),
@@ -192,10 +194,13 @@ impl Running {
             Question::RemoteName => name.clone(),
             Question::DirHash(key) => dirs(Scheme::Mixed, &key).into(),
             Question::DirHashLower(key) => dirs(Scheme::Lower, &key).into(),
-            Question::State(key) => notes.state(uuid, &key).await.map_err(Trouble::Failed)?,
+            Question::State(key) => {
+                notes.state(config_uuid, &key).await.map_err(Trouble::Failed)?
+            }
             Question::Wanted => notes.wanted(uuid).await.map_err(Trouble::Failed)?,
             Question::Credentials(name) => {
-                let found = notes.credentials(uuid, &name).await.map_err(Trouble::Failed)?;
+                let kept = notes.credentials(uuid, Some(&name)).await;
+                let found = kept.map_err(Trouble::Failed)?.or_else(|| self.embedded(&name));
                 let (user, password) =
                     found.map(|found| (found.user, found.password)).unwrap_or_default();
                 return external::credentials(&user, &password).map_err(Trouble::Unspeakable);
@@ -203,7 +208,8 @@ impl Running {
             Question::Urls(key, prefix) => {
                 let urls = notes.urls(&key).await.map_err(Trouble::Failed)?;
                 let mut lines = Vec::new();
-                for url in urls.iter().filter(|url| url.starts_with(&prefix)) {
+                let urls = urls.iter().map(|url| without_downloader(url));
+                for url in urls.filter(|url| url.starts_with(&prefix)) {
                     lines.extend(external::value(url).map_err(Trouble::Unspeakable)?);
                 }
                 lines.extend(external::value(b"").map_err(Trouble::Unspeakable)?);
@@ -213,22 +219,35 @@ impl Running {
         external::value(&value).map_err(Trouble::Unspeakable)
     }
 
+    /// What the settings have of credentials themselves (`embedcreds`).
+    fn embedded(&self, name: &[u8]) -> Option<Credentials> {
+        let encoded = self.config.get(name)?;
+        Credentials::parse(&STANDARD.decode(encoded).ok()?)
+    }
+
     async fn note(&mut self, note: Note) -> Result<(), Trouble> {
-        let ExternalOptions { uuid, notes, .. } = &*self.options;
+        let ExternalOptions { uuid, config_uuid, notes, .. } = &*self.options;
         let noted = match note {
             Note::Config(name, value) => {
                 self.config.insert(name, value);
                 Ok(())
             }
             Note::Credentials(name, user, password) => {
-                notes.note_credentials(uuid, &name, &Credentials { user, password }).await
+                let credentials = Credentials { user, password };
+                notes.note_credentials(uuid, Some(&name), &credentials).await
             }
-            Note::State(key, state) => notes.note_state(uuid, &key, &state).await,
-            Note::Url { key, url, present } => notes.note_url(uuid, &key, &url, present).await,
+            Note::State(key, state) => notes.note_state(config_uuid, &key, &state).await,
+            Note::Url { key, url, present } => notes.note_url(&key, &url, present).await,
             Note::Wanted(expression) => notes.note_wanted(uuid, &expression).await,
         };
         noted.map_err(Trouble::Failed)
     }
+}
+
+/// A url without what says who downloads it.
+fn without_downloader(url: &[u8]) -> &[u8] {
+    let prefixes: [&[u8]; 3] = [b":", b"yt:", b"quvi:"];
+    prefixes.iter().find_map(|prefix| url.strip_prefix(*prefix)).unwrap_or(url)
 }
 
 impl Drop for Running {

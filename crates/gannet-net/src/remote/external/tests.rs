@@ -49,7 +49,7 @@ async fn whatever_a_program_asks_is_answered() {
     let key = Sample::secure(1, 1000).key;
     let uuid = sham.options().uuid;
     for url in [&b"http://a/1"[..], b"ftp://a/2", b"http://a/3"] {
-        sham.notes.note_url(&uuid, &key, url, true).await.unwrap();
+        sham.notes.note_url(&key, url, true).await.unwrap();
     }
     let lines = [
         ("GETCONFIG directory", format!("VALUE {}", sham.path("objects").display())),
@@ -83,11 +83,11 @@ async fn whatever_a_program_asks_is_answered() {
     let expected: Vec<&str> = lines.iter().map(|(_, answer)| answer.as_str()).collect();
     assert_eq!(answers.lines().collect::<Vec<_>>(), expected);
     let notes = &sham.notes;
-    assert_eq!(notes.state(&uuid, &key).await.unwrap(), b"some state");
+    assert_eq!(notes.state(&sham.options().config_uuid, &key).await.unwrap(), b"some state");
     assert_eq!(notes.wanted(&uuid).await.unwrap(), b"anything");
     assert_eq!(notes.urls(&key).await.unwrap(), [&b"http://a/1"[..], b"http://a/3", b":x:y"]);
     let credentials = Credentials { user: b"me".to_vec(), password: b"pass word".to_vec() };
-    assert_eq!(notes.credentials(&uuid, b"it").await.unwrap(), Some(credentials));
+    assert_eq!(notes.credentials(&uuid, Some(b"it")).await.unwrap(), Some(credentials));
 }
 
 #[tokio::test]
@@ -261,6 +261,7 @@ impl Sham {
                 attended: false,
             },
             uuid: Uuid::parse(b"5bec1a10-0000-4000-8000-000000000001").unwrap(),
+            config_uuid: Uuid::parse(b"5bec1a10-0000-4000-8000-000000000002").unwrap(),
             name: b"sham remote".to_vec(),
             config: BTreeMap::from([(b"directory".to_vec(), objects)]),
             git_dir: "/srv/a repo/.git".into(),

@@ -216,7 +216,9 @@ impl Errand<'_> {
             StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!("{}: {}", self.annex, error.chain());
             }
-            StatusCode::INSUFFICIENT_STORAGE => tracing::warn!("{}: {}", self.annex, error.chain()),
+            StatusCode::INSUFFICIENT_STORAGE | StatusCode::BAD_GATEWAY => {
+                tracing::warn!("{}: {}", self.annex, error.chain());
+            }
             _ => tracing::debug!("{}: {}", self.annex, error.chain()),
         }
         fault

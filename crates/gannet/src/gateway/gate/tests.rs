@@ -27,6 +27,8 @@ pub(in crate::gateway) fn remote(name: &str, settings: &[&str]) -> Remote {
     let mut remote = Remote {
         name: name.to_owned(),
         uuid: Some(uuid(&format!("u-{name}"))),
+        config_uuid: None,
+        verified: None,
         location: Location::Git { url: b"/nowhere".to_vec(), annex_url: None },
         cost: None,
         ignore: false,
@@ -92,7 +94,7 @@ impl Scene {
     /// What is behind a uuid, in words: the name of a remote, or those of the nodes of a cluster
     /// in brackets, those through other gateways with the uuid of the gateway.
     fn behind(&self, of: &str) -> String {
-        let view = View::new(&uuid("gw"), &self.remotes, &self.book);
+        let view = View::new(&uuid("gw"), &self.remotes, &self.book, &SpecialRemotes::default());
         let text = match view.behind(&uuid(of), &self.book) {
             None => "-".to_owned(),
             Some(Behind::Remote(neighbour)) => neighbour.remote.name.clone(),
@@ -242,7 +244,7 @@ fn what_a_gateway_serves_inherits_its_settings_and_costs() {
     let base = remote("g", &["url=ssh://h/g", "uuid=gw2", "readonly", "proxy", "cost=150"]);
     let mut scene = Scene::new(&[base], &[], &[]).record("C", &["u-b"]);
     scene.publish("gw2", &[("C", "mine"), ("u-b", "b"), ("u-d", "d")]);
-    let all = neighbours(&scene.remotes, &scene.book);
+    let all = neighbours(&scene.remotes, &scene.book, &SpecialRemotes::default());
     let about: Vec<_> = all
         .iter()
         .map(|it| (it.remote.name.as_str(), it.cost, it.remote.read_only, it.remote.proxy))

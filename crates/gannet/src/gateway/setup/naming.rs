@@ -1,7 +1,7 @@
 //! Names of clusters, and clusters that exist at other gateways.
 
 use gannet_core::{Book, ClusterUuid};
-use gannet_repo::Remotes;
+use gannet_repo::{Remotes, SpecialRemotes};
 
 use crate::gateway::neighbours::neighbours;
 
@@ -50,7 +50,8 @@ pub fn extension(
     book: &Book,
 ) -> Result<Extension, String> {
     check_cluster_name(name)?;
-    let all = neighbours(remotes, book);
+    // No special remote is a gateway.
+    let all = neighbours(remotes, book, &SpecialRemotes::default());
     let gateway = all.iter().find(|it| it.remote.name == *remote && it.remote.proxied_by.is_none());
     let Some(gateway) = gateway else {
         return Err(format!(
@@ -81,7 +82,7 @@ pub fn extension(
                 "the configuration says something of a remote called `{full}`, which hides the \
                  cluster: run `git config --remove-section remote.{full}`"
             ),
-            Some(_) if gateway.address.is_err() || !is_far(gateway) => format!(
+            Some(_) if !is_far(gateway) => format!(
                 "{remote} is not reached over ssh or annex+http, by which alone another gateway can \
                  be reached: change remote.{remote}.url"
             ),
@@ -127,5 +128,5 @@ pub fn extension(
 
 fn is_far(gateway: &crate::gateway::neighbours::Neighbour) -> bool {
     use crate::remotes::Address;
-    matches!(gateway.address, Ok(Address::Ssh(_) | Address::Http(_)))
+    matches!(gateway.address(), Some(Address::Ssh(_) | Address::Http(_)))
 }

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::gateway::gate::tests::{Scene, cluster, remote, uuid};
 
@@ -44,11 +42,11 @@ fn what_cannot_be_served_is_left_out_with_advice() {
         remote("n7", &["proxy", "dead"]),
     ];
     let scene = Scene::new(&remotes, &[("mine", "C")], &[]).record("C", &["u-n6", "u-n1"]);
-    let settings = |text: &str| -> BTreeMap<String, String> {
+    let settings = |text: &str| -> SpecialSettings {
         let pairs = text.split(' ').filter_map(|word| word.split_once('='));
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        pairs.map(|(name, value)| (name.into(), value.into())).collect()
     };
-    let special = |text: &str| SpecialRemotes::from([(uuid("u-n3"), settings(text))]);
+    let special = |text: &str| SpecialRemotes::from_iter([(uuid("u-n3"), settings(text))]);
     let (nodes, serves, refused) = plan(&scene, &special("type=directory exporttree=yes"));
     assert_eq!(nodes, ["mine: u-n1 (news)"]);
     assert_eq!(serves, ["mine", "n1", "n7"]);
@@ -118,14 +116,14 @@ fn a_cluster_that_is_not_found_is_asked_for_with_advice() {
 #[test]
 fn nodes_of_other_gateways_stay_and_are_served_by_their_full_names() {
     let scene = beside(&["gateway=C"], &[("clu", "C")]);
-    let (nodes, serves, refused) = plan(&scene, &SpecialRemotes::new());
+    let (nodes, serves, refused) = plan(&scene, &SpecialRemotes::default());
     assert_eq!(nodes, ["clu: u-b1 u-b2"]);
     assert_eq!(serves, ["clu", "g-b1", "g-b2"]);
     assert!(refused.is_empty(), "{refused:?}");
     let mut scene = scene;
     scene.remotes.mentioned.insert("g-b2".to_owned());
     scene.remotes.all[1].cluster_nodes = vec!["clu".to_owned()];
-    let (nodes, serves, _) = plan(&scene, &SpecialRemotes::new());
+    let (nodes, serves, _) = plan(&scene, &SpecialRemotes::default());
     assert_eq!(nodes, ["clu: u-a1 u-b1 (news)"]);
     assert_eq!(serves, ["clu", "a1", "g-b1"]);
 }

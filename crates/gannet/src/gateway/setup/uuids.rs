@@ -34,15 +34,16 @@ pub async fn learn_uuids(repo: &Repo) -> Result<Learned> {
     let (remotes, book) = (repo.remotes().await?, repo.book().await?);
     let mut learned = Learned::default();
     let mut values = Vec::new();
-    for neighbour in neighbours(&remotes, &book) {
+    let special = repo.special_remotes().await?;
+    for neighbour in neighbours(&remotes, &book, &special) {
         let remote = &neighbour.remote;
         let matters = remote.proxy || !remote.cluster_nodes.is_empty();
         if remote.proxied_by.is_some() || !matters {
             continue;
         }
-        let said = match &neighbour.address {
-            Ok(Address::Path(path)) => on_disk(path.clone()).await,
-            Ok(Address::Ssh(url)) if remote.uuid.is_none() => {
+        let said = match neighbour.address() {
+            Some(Address::Path(path)) => on_disk(path.clone()).await,
+            Some(Address::Ssh(url)) if remote.uuid.is_none() => {
                 over_ssh(url, &ssh_options(remote, remotes.ssh_command.as_ref())).await
             }
             _ => continue,

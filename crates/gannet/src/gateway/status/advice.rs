@@ -112,16 +112,16 @@ impl Scene<'_> {
         });
         let problem = |(name, why): (&String, &String)| {
             let neighbour = self.all.iter().find(|it| it.remote.name == *name);
-            let advice = match neighbour.map(|it| &it.address) {
-                Some(Ok(Address::Path(path))) => format!(
+            let advice = match neighbour.and_then(|it| it.address()) {
+                Some(Address::Path(path)) => format!(
                     "see whether `{}` is there, and is a git-annex repository",
                     path.display()
                 ),
-                Some(Ok(Address::Ssh(_))) => format!(
+                Some(Address::Ssh(_)) => format!(
                     "as the user of the server log in where remote.{name}.url leads, without a \
                      password, and see whether git-annex-shell is there"
                 ),
-                Some(Ok(Address::Http(_))) => {
+                Some(Address::Http(_)) => {
                     format!("see whether there is a server where remote.{name}.annexUrl leads")
                 }
                 _ => format!("see what git config --get-regexp '^remote.{name}.' says"),

@@ -51,6 +51,15 @@ pub(crate) fn compare_outputs(name: &str, theirs: &Finished, ours: &Finished) {
     }
 }
 
+/// The cases that failed, but for those in which the remote is made unavailable on purpose, which
+/// git-annex cannot do to one behind a server.
+pub(crate) fn failed(finished: &Finished) -> Vec<String> {
+    let cases = cases(&finished.out());
+    assert!(cases.len() > CASES_MIN, "{finished}");
+    let failed = cases.into_iter().filter(|(_, passed)| !passed).map(|(case, _)| case);
+    failed.filter(|case| !case.contains("unavailable remote")).collect()
+}
+
 #[derive(Clone, Copy)]
 enum Which {
     Reference,

@@ -21,6 +21,7 @@ mod pairs;
 mod proxies;
 mod setup;
 mod shell;
+mod special;
 
 /// A gateway with work tree, and its nodes: bare repositories of which each is reached in its own
 /// way.

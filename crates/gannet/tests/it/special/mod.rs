@@ -21,6 +21,7 @@ use gannet_testkit::{EXTERNAL_PROGRAM, Ending, Journey, MemoryNotes, Sample, Tes
 use crate::harness::world::finish;
 use crate::harness::{CLIENT, Repo, World};
 
+mod notes;
 mod s3;
 
 #[tokio::test]
@@ -36,8 +37,8 @@ async fn directories_are_shared_with_git_annex() {
 async fn external_programs_are_shared_with_git_annex() {
     for chunk in [None, Some(4000)] {
         let scene = Scene::new("type=external externaltype=sham", chunk);
-        let special = scene
-            .special(|spool| Arc::new(Whole::new(External::new(scene.external()), spool.clone())));
+        let external = External::new(scene.external(&scene.notes()));
+        let special = scene.special(|spool| Arc::new(Whole::new(external, spool.clone())));
         scene.exchange(&special).await;
     }
 }
@@ -81,11 +82,21 @@ impl Scene {
 
     /// The same remote as we see it.
     fn special(&self, store: impl FnOnce(&Spool) -> Arc<dyn Store>) -> Special {
-        self.special_of(self.uuid(), store)
+        self.special_with(self.uuid(), &self.notes(), store)
     }
 
     /// One that git-annex need not know.
     fn special_of(&self, uuid: Uuid, store: impl FnOnce(&Spool) -> Arc<dyn Store>) -> Special {
+        self.special_with(uuid, &self.notes(), store)
+    }
+
+    /// One of which something else takes the notes.
+    fn special_with(
+        &self,
+        uuid: Uuid,
+        notes: &Arc<dyn Notes>,
+        store: impl FnOnce(&Spool) -> Arc<dyn Store>,
+    ) -> Special {
         let spool =
             SpoolOptions { dir: self.world.join("spool"), reserve_bytes: 0, bytes_max: 1 << 30 };
         let spool = Spool::open(spool, &*self.clock).unwrap();
@@ -94,13 +105,17 @@ impl Scene {
             chunk: self.chunk.and_then(NonZeroU64::new),
             readonly: false,
             spool: spool.clone(),
-            notes: Arc::clone(&self.notes) as Arc<dyn Notes>,
+            notes: Arc::clone(notes),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
         Special::new(store(&spool), options)
     }
 
-    fn external(&self) -> ExternalOptions {
+    fn notes(&self) -> Arc<dyn Notes> {
+        Arc::clone(&self.notes) as Arc<dyn Notes>
+    }
+
+    fn external(&self, notes: &Arc<dyn Notes>) -> ExternalOptions {
         let objects = self.objects().into_os_string().into_encoded_bytes();
         ExternalOptions {
             program: Program {
@@ -111,10 +126,11 @@ impl Scene {
                 attended: false,
             },
             uuid: self.uuid(),
+            config_uuid: self.uuid(),
             name: b"there".to_vec(),
             config: BTreeMap::from([(b"directory".to_vec(), objects)]),
             git_dir: self.repo.git_dir().to_owned(),
-            notes: Arc::clone(&self.notes) as Arc<dyn Notes>,
+            notes: Arc::clone(notes),
             programs_max: 2,
             patience: Patience::default(),
         }
