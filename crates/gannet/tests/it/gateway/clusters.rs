@@ -43,6 +43,7 @@ fn contents_go_to_the_nodes_that_want_them() {
 fn what_passes_of_testremote_with_the_reference_passes_on_a_cluster_of_each_kind() {
     let scene = Scene::of(&ALL).clustered();
     let ours = scene.test_remote(&scene.serve(), "origin-mycluster");
+    let over_ssh = scene.test_remote_of(&scene.ssh_client(), "origin-mycluster");
     // Which the reference cannot reach.
     for name in ["http", "p2phttp"] {
         scene.config(&format!("remote.{name}.annex-cluster-node"), "");
@@ -50,6 +51,7 @@ fn what_passes_of_testremote_with_the_reference_passes_on_a_cluster_of_each_kind
     scene.world.annex(scene.gateway.path(), &["updatecluster", "--quiet"]);
     let reference = scene.test_remote(&scene.serve_by(Which::Reference), "origin-mycluster");
     compare_outputs("cluster", &reference, &ours);
+    compare_outputs("cluster-ssh", &reference, &over_ssh);
     scene.expect_clean();
 }
 

@@ -222,8 +222,11 @@ impl Scene {
 
     /// Runs `git annex testremote --fast` on what is behind a server of the gateway.
     fn test_remote(&self, server: &Server, remote: &str) -> Finished {
-        let client = self.http_client(server);
-        self.world.try_annex(&client, &["testremote", "--fast", remote])
+        self.test_remote_of(&self.http_client(server), remote)
+    }
+
+    fn test_remote_of(&self, client: &Path, remote: &str) -> Finished {
+        self.world.try_annex(client, &["testremote", "--fast", remote])
     }
 
     fn add(&self, client: &Path, name: &str, content: &[u8]) -> String {

@@ -36,6 +36,10 @@ fn what_passes_of_testremote_with_the_reference_passes_through_a_proxy_of_each_k
         let ours = scene.test_remote(&server, &format!("origin-{}", node.name));
         compare_outputs(&format!("proxy-{}", node.name), &reference, &ours);
     }
+    for node in usual_or_long(&scene.nodes[2..3], &scene.nodes) {
+        let ours = scene.test_remote_of(&scene.ssh_client(), &format!("origin-{}", node.name));
+        compare_outputs(&format!("proxy-ssh-{}", node.name), &reference, &ours);
+    }
     scene.expect_clean();
 }
 
