@@ -13,6 +13,7 @@ use crate::ssh::Which;
 use crate::ssh::sshd::{Login, Sshd};
 
 mod bounds;
+mod chains;
 mod changes;
 mod clusters;
 mod credentials;
