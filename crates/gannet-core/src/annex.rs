@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::backend::{Strength, strength};
 use crate::content::Content;
 use crate::error::{Denied, Error, Result};
 use crate::key::Key;
@@ -248,6 +249,14 @@ impl Span {
         let from = self.from.min(total);
         let to = self.to.unwrap_or(total).clamp(from, total);
         (from, to - from)
+    }
+
+    /// Whether the hash of `key` can tell whether what this selects is right, once all that comes
+    /// before it is known, too.
+    #[must_use]
+    pub fn is_provable(self, key: &Key) -> bool {
+        let to_the_end = self.to.is_none_or(|to| key.size().is_some_and(|size| to >= size));
+        to_the_end && strength(key) != Strength::SizeOnly
     }
 }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
+use crate::backend::{Checker, Strength, strength};
 use crate::error::{Error, Result};
+use crate::key::Key;
 
 /// A part of the content of a key, on its way from one place to another.
 ///
@@ -54,6 +56,57 @@ impl Content {
         Self { total: len, from: 0, len, pieces: stream::iter(pieces).boxed() }
     }
 
+    /// The same content, of a sender who has no way of saying whether it changed while it was
+    /// sent: it is valid only if its hash is that of `key`.
+    ///
+    /// Where no hash can tell, for `key` names none or this is not the whole content, all is left
+    /// as it was.
+    #[must_use]
+    pub fn judged_by(self, key: &Key) -> Self {
+        if self.from > 0 || self.len < self.total || strength(key) == Strength::SizeOnly {
+            return self;
+        }
+        let mut checker = Some(Checker::new(key));
+        let pieces = self.pieces.map(move |piece| match piece {
+            Ok(Piece::Bytes(bytes)) => {
+                if let Some(checker) = &mut checker {
+                    checker.update(&bytes);
+                }
+                Ok(Piece::Bytes(bytes))
+            }
+            Ok(Piece::End(Verdict::Valid)) => {
+                let is_right = checker.take().is_some_and(|checker| checker.finish().is_ok());
+                Ok(Piece::End(if is_right { Verdict::Valid } else { Verdict::Doubtful }))
+            }
+            other => other,
+        });
+        Self { pieces: pieces.boxed(), ..self }
+    }
+
+    /// The same content without its bytes before offset `from`.
+    #[must_use]
+    pub fn starting_at(self, from: u64) -> Self {
+        let mut skip = from.saturating_sub(self.from).min(self.len);
+        if skip == 0 {
+            return self;
+        }
+        let Self { total, from, len, pieces } = self;
+        let (from, len) = (from + skip, len - skip);
+        let pieces = pieces.filter_map(move |piece| {
+            let piece = match piece {
+                Ok(Piece::Bytes(mut bytes)) => {
+                    let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+                    skip -= skipped as u64;
+                    let rest = bytes.split_off(skipped);
+                    (!rest.is_empty()).then_some(Ok(Piece::Bytes(rest)))
+                }
+                other => Some(other),
+            };
+            std::future::ready(piece)
+        });
+        Self { total, from, len, pieces: pieces.boxed() }
+    }
+
     /// Hands each run of bytes to `take`, and returns the verdict.
     ///
     /// # Errors
@@ -90,5 +143,65 @@ impl fmt::Debug for Content {
             .field("from", &self.from)
             .field("len", &self.len)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const HELLO: &str =
+        "SHA256-s5--2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+    fn key(text: &str) -> Key {
+        Key::parse(text.as_bytes()).expect("a key")
+    }
+
+    fn content(pieces: &[&'static str], verdict: Verdict) -> Content {
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let pieces = pieces.iter().map(|&piece| Ok(Piece::Bytes(piece.into())));
+        let pieces = pieces.chain([Ok(Piece::End(verdict))]).collect::<Vec<_>>();
+        Content { total: len, from: 0, len, pieces: stream::iter(pieces).boxed() }
+    }
+
+    fn read(content: Content) -> (u64, String, Verdict) {
+        let (from, mut got) = (content.from, Vec::new());
+        let pouring = content.pour(|bytes| {
+            got.extend_from_slice(&bytes);
+            Ok(())
+        });
+        let verdict = pouring.now_or_never().expect("all is there").expect("a verdict");
+        (from, String::from_utf8(got).expect("text"), verdict)
+    }
+
+    #[test]
+    fn a_hash_vouches_for_what_its_sender_cannot() {
+        use Verdict::{Doubtful, Valid};
+        let judged = |pieces: &[&'static str], verdict, name| {
+            read(content(pieces, verdict).judged_by(&key(name))).2
+        };
+        let sizes = "WORM-s5--hello";
+        assert_eq!(judged(&["hel", "lo"], Valid, HELLO), Valid);
+        assert_eq!(judged(&["hel", "lo"], Doubtful, HELLO), Doubtful);
+        assert_eq!(judged(&["hel", "LO"], Valid, HELLO), Doubtful);
+        assert_eq!(judged(&["hell"], Valid, HELLO), Doubtful);
+        assert_eq!(judged(&["HEL", "LO"], Valid, sizes), Valid, "nobody can tell");
+        let part = Content { total: 10, ..content(&["hello"], Valid) };
+        assert_eq!(read(part.judged_by(&key(HELLO))).2, Valid, "nobody can tell");
+    }
+
+    #[test]
+    fn what_is_known_already_is_skipped() {
+        for from in 0..7 {
+            let rest = content(&["he", "l", "lo"], Verdict::Valid).starting_at(from);
+            let at = usize::try_from(from.min(5)).expect("small");
+            assert_eq!(rest.len, 5 - from.min(5));
+            assert_eq!(read(rest), (from.min(5), "hello"[at..].to_owned(), Verdict::Valid));
+        }
+        // The bytes that are skipped are judged, too.
+        let wrong = content(&["HE", "llo"], Verdict::Valid).judged_by(&key(HELLO)).starting_at(2);
+        assert_eq!(read(wrong), (2, "llo".to_owned(), Verdict::Doubtful));
     }
 }

@@ -28,6 +28,8 @@ mod sign_in;
 mod tests;
 mod url;
 
+pub use gannet_wire::http::Version as HttpVersion;
+
 pub(in crate::remote) use caller::chain;
 pub use gannet_wire::http::Login;
 
@@ -130,22 +132,34 @@ impl Annex for HttpRemote {
         file: &AssociatedFile,
         span: Span,
     ) -> Result<Content> {
-        let (key, file) = (key.clone(), file.clone());
-        let action = Action::Get { key: key.clone(), file, offset: span.from };
-        let reply = self.caller.reply(asker, &action).await?;
+        // In version 0 nobody vouches for a content but the hash of all of it (p2p-http §3.1).
+        let from = || match self.caller.speaks_at_most() == Version::V0 && span.is_provable(key) {
+            true => 0,
+            false => span.from,
+        };
+        let get = |offset| Action::Get { key: key.clone(), file: file.clone(), offset };
+        let mut read = Span { from: from(), ..span };
+        let mut reply = self.caller.reply(asker, &get(read.from)).await?;
+        if from() != read.from {
+            read.from = from();
+            reply = self.caller.reply(asker, &get(read.from)).await?;
+        }
         if reply.status() == StatusCode::NOT_FOUND {
             let error = self.caller.unexpected(&reply);
-            return Err(self.missing_or(asker, &key, error).await);
+            return Err(self.missing_or(asker, key, error).await);
         }
-        let content = receiving::content(reply, &key, span, &self.caller)?;
+        let content = receiving::content(reply, key, read, &self.caller)?;
         // The reference answers so, too, when the content is absent.
         if content.len == 0 && span.to.is_none_or(|to| to > span.from) {
             let nothing = Error::Missing { key: key.clone() };
-            if !self.check_present(asker, &key).await? {
+            if !self.check_present(asker, key).await? {
                 return Err(nothing);
             }
         }
-        Ok(content)
+        Ok(match self.caller.speaks_at_most() {
+            Version::V0 => content.judged_by(key).starting_at(span.from),
+            _ => content,
+        })
     }
 
     async fn put_offset(
@@ -154,21 +168,18 @@ impl Annex for HttpRemote {
         key: &Key,
         _file: &AssociatedFile,
     ) -> Result<PutOffset> {
-        let key = key.clone();
-        if self.caller.speaks_at_most() < Version::V1 {
-            let present = self.check_present(asker, &key).await?;
-            return Ok(match present {
-                true => PutOffset::AlreadyHave { plus: Vec::new() },
-                false => PutOffset::From(0),
-            });
-        }
-        let size = key.size();
-        match self.ask(asker, Action::PutOffset { key }, result::put_offset).await? {
-            PutOffset::From(offset) if size.is_some_and(|size| offset > size) => {
+        let action = Action::PutOffset { key: key.clone() };
+        match self.ask(asker, action, result::put_offset).await {
+            Ok(PutOffset::From(offset)) if key.size().is_some_and(|size| offset > size) => {
                 // More than there is: nothing of it can be right.
                 Ok(PutOffset::From(0))
             }
-            answer => Ok(answer),
+            // Nobody can be asked how much he holds in version 0.
+            Err(Error::Unsupported(_)) => Ok(match self.check_present(asker, key).await? {
+                true => PutOffset::AlreadyHave { plus: Vec::new() },
+                false => PutOffset::From(0),
+            }),
+            answer => answer,
         }
     }
 
@@ -201,17 +212,16 @@ impl Annex for HttpRemote {
     }
 
     async fn put_present(&self, asker: &Asker, key: &Key, file: &AssociatedFile) -> Result<Stored> {
-        let key = key.clone();
         let missing = Error::Missing { key: key.clone() };
         let action = Action::PutPresent { key: key.clone(), file: file.clone() };
-        if self.caller.speaks_at_most() < action.since() {
+        match self.ask(asker, action, result::stored).await {
             // Older servers note presence only by a put; they are asked whether it is needed.
-            return match self.put_offset(asker, &key, file).await? {
+            Err(Error::Unsupported(_)) => match self.put_offset(asker, key, file).await? {
                 PutOffset::AlreadyHave { plus } => Ok(Stored { plus }),
                 PutOffset::From(_) => Err(missing),
-            };
+            },
+            stored => stored?.ok_or(missing),
         }
-        self.ask(asker, action, result::stored).await?.ok_or(missing)
     }
 
     async fn remove(&self, asker: &Asker, key: &Key) -> Result<Removal> {

@@ -101,8 +101,19 @@ impl LineRemote {
     /// is asked for here may be asked twice.
     async fn call(&self, asker: &Asker, request: &Request) -> Result<(Connection, Answer)> {
         let is_lock = matches!(request, Request::LockContent { .. });
+        self.call_in(asker, is_lock, |_| request.clone()).await
+    }
+
+    /// The same with a request that depends on the version that is spoken.
+    async fn call_in(
+        &self,
+        asker: &Asker,
+        is_lock: bool,
+        request: impl Fn(Version) -> Request,
+    ) -> Result<(Connection, Answer)> {
         loop {
             let mut connection = self.pool.lease(asker, is_lock).await?;
+            let request = &request(connection.version());
             match connection.ask(request).await {
                 Ok(Answer::Refused(text)) => {
                     let error = self.refused(&text);
@@ -246,15 +257,29 @@ impl Annex for LineRemote {
         file: &AssociatedFile,
         span: Span,
     ) -> Result<Content> {
-        let (key, file) = (key.clone(), file.clone());
-        let request = Request::Get { key: key.clone(), file, from: span.from };
-        match self.call(asker, &request).await? {
+        // In version 0 nobody vouches for a content but the hash of all of it.
+        let from = |version: Version| match !version.tells_validity() && span.is_provable(key) {
+            true => 0,
+            false => span.from,
+        };
+        let request = |version: Version| Request::Get {
+            key: key.clone(),
+            file: file.clone(),
+            from: from(version),
+        };
+        match self.call_in(asker, false, request).await? {
             (connection, Answer::Content { len }) => {
-                Ok(receiving::content(&self.pool, connection, &key, span, len))
+                let version = connection.version();
+                let read = Span { from: from(version), ..span };
+                let content = receiving::content(&self.pool, connection, key, read, len);
+                Ok(match version.tells_validity() {
+                    true => content,
+                    false => content.judged_by(key).starting_at(span.from),
+                })
             }
             (connection, Answer::Missing) => {
                 self.pool.give_back(connection);
-                Err(Error::Missing { key })
+                Err(Error::Missing { key: key.clone() })
             }
             (connection, _) => Err(connection.fault(Trouble::Nonsense).await),
         }

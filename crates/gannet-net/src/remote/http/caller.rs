@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use gannet_core::error::Denied;
-use gannet_core::{Asker, Error, Result, Uuid};
+use gannet_core::{Asker, Error, Key, Result, Uuid};
 use gannet_wire::http::{Action, Call, DATA_LENGTH, Login, OCTETS, Request, Version};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
@@ -135,6 +135,15 @@ impl Caller {
                 }
                 StatusCode::NOT_FOUND => return Ok(reply),
                 _ => return Err(self.refused(action, reply).await),
+            }
+        }
+        // All versions know how to ask this: then it is clear which are spoken.
+        if action.since() > Version::V0
+            && let Ok(key) = Key::parse(NO_CONTENT)
+        {
+            Box::pin(self.reply(asker, &Action::CheckPresent { key })).await?;
+            if self.speaks_at_most() < action.since() {
+                return Err(self.too_old());
             }
         }
         first.ok_or_else(|| self.too_old())
@@ -454,6 +463,8 @@ pub(in crate::remote) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 const NEWEST: u8 = 4;
+/// A key of which it does not matter whether anybody has its content.
+const NO_CONTENT: &[u8] = b"WORM-s0--versions";
 const ATTEMPTS_MAX: u32 = 10;
 const RESULT_BYTES_MAX: usize = 1 << 20;
 const TEXT_CHARS_MAX: usize = 300;

@@ -116,6 +116,51 @@ async fn every_older_version_is_found_and_remembered() {
     }
 }
 
+/// Also by whoever asks first for something that older versions do not have.
+#[tokio::test]
+async fn what_is_too_new_is_found_out_whatever_is_asked_first() {
+    for version in Version::ALL {
+        let scene = Scene::new(Meddling { newest: Some(version), ..Meddling::default() }).await;
+        let (asker, sample) = (asker(), Sample::secure(1, 100));
+        let offset = scene.remote().put_offset(&asker, &sample.key, &file()).await;
+        assert_eq!(offset.unwrap(), PutOffset::From(0), "{version:?}");
+        let present = scene.remote().put_present(&asker, &sample.key, &file()).await;
+        assert!(matches!(present, Err(Error::Missing { .. })), "{version:?}: {present:?}");
+        let time = scene.remote().timestamp(&asker).await;
+        let is_told = !matches!(time, Err(Error::Unsupported(_)));
+        assert_eq!(is_told, version >= Version::V3, "{version:?}: {time:?}");
+        let deadline = Timestamp { seconds: 0 };
+        let removal = scene.remote().remove_before(&asker, &sample.key, deadline).await;
+        let is_judged = !matches!(removal, Err(Error::Unsupported(_)));
+        assert_eq!(is_judged, version >= Version::V3, "{version:?}: {removal:?}");
+    }
+}
+
+/// Version 0 cannot say that content changed while it was sent: then its hash is looked at, and
+/// for that its beginning, too.
+#[tokio::test]
+async fn nobody_believes_what_version_0_does_not_vouch_for() {
+    for version in [Version::V0, Version::V1] {
+        for from in [0, 300] {
+            let scene = Scene::new(Meddling { newest: Some(version), ..Meddling::default() }).await;
+            let (remote, sample) = (scene.remote(), Sample::secure(1, 1000));
+            let other = Sample::secure(2, 1000);
+            scene.stern.place(&sample.key, other.bytes.clone());
+            let span = Span::starting_at(from);
+            let content = remote.get(&asker(), &sample.key, &file(), span).await.unwrap();
+            assert_eq!((content.from, content.len), (from, 1000 - from));
+            let mut got = Vec::new();
+            let verdict = content.pour(|bytes| {
+                got.extend_from_slice(&bytes);
+                Ok(())
+            });
+            let judged = verdict.await.unwrap() == Verdict::Doubtful;
+            assert_eq!(judged, version == Version::V0, "from {from}");
+            assert!(got == other.bytes.slice(usize::try_from(from).unwrap()..));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_put_is_the_first_thing_that_is_asked() {
     let meddling = Meddling { newest: Some(Version::V2), login: true, redirect: true, cut: None };

@@ -184,7 +184,7 @@ impl Connection {
             Event::End(verdict) => {
                 let said = self.client.taken(true)?;
                 self.send(&said).await?;
-                // Version 0 says nothing; whoever stores it looks for himself.
+                // Version 0 says nothing; whoever asked looks for himself.
                 Ok(Part::End(verdict.unwrap_or(Verdict::Valid)))
             }
             Event::Broken(why) => Err(why.into()),

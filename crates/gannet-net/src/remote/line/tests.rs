@@ -345,6 +345,36 @@ async fn doubts_survive_in_both_directions() {
     }
 }
 
+/// Version 0 cannot say that content changed while it was sent: then its hash is looked at, and
+/// for that its beginning, too.
+#[tokio::test]
+async fn nobody_believes_what_version_0_does_not_vouch_for() {
+    let (sample, other) = (Sample::secure(1, 1000), Sample::secure(2, 1000));
+    for (version, from) in [(Version::V0, 0), (Version::V0, 300), (Version::V1, 300)] {
+        let pipe = Pipe::new(version);
+        pipe.stern.place(&sample.key, other.bytes.clone());
+        let span = Span::starting_at(from);
+        let remote = pipe.remote(Version::V4);
+        let content = remote.get(&asker(), &sample.key, &file(), span).await.unwrap();
+        assert_eq!((content.from, content.len), (from, 1000 - from));
+        let mut got = Vec::new();
+        let verdict = content.pour(|bytes| {
+            got.extend_from_slice(&bytes);
+            Ok(())
+        });
+        let judged = verdict.await.unwrap() == Verdict::Doubtful;
+        assert_eq!(judged, version == Version::V0, "from {from}");
+        assert!(got == other.bytes.slice(usize::try_from(from).unwrap()..));
+    }
+    // No hash can tell.
+    let sample = Sample::unverifiable(3, 1000);
+    let pipe = Pipe::new(Version::V0);
+    pipe.stern.place(&sample.key, sample.bytes.clone());
+    let span = Span::starting_at(300);
+    let content = pipe.remote(Version::V4).get(&asker(), &sample.key, &file(), span).await.unwrap();
+    assert_eq!(content.pour(|_| Ok(())).await.unwrap(), Verdict::Valid);
+}
+
 #[tokio::test]
 async fn a_line_that_breaks_is_no_end() {
     let sample = Sample::secure(5, 1 << 20);
