@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gannet_core::dropping::in_time;
 use gannet_core::error::Denied;
+use gannet_core::time::time_left;
 use gannet_core::{
     Annex, Asker, AssociatedFile, Clock, Content, Error, Key, Ledger, Lock, PutOffset, Removal,
     Result, Span, Stored, Timestamp, Uuid,
 };
+use tokio::time::timeout;
 
 use crate::node::Node;
 use crate::recorded::Recorder;
@@ -85,10 +86,16 @@ impl Passing {
     ) -> Result<Removal> {
         if let Some(deadline) = deadline {
             match self.node.annex.remove_before(asker, key, deadline).await {
-                Err(Error::Unsupported(_)) if in_time(self.clock.boot(), deadline) => {}
-                Err(Error::Unsupported(_)) => return Ok(Removal::refused()),
+                Err(Error::Unsupported(_)) => {}
                 removal => return removal,
             }
+            // It is too old to know of deadlines, so we look at ours, and do not wait beyond that.
+            let Some(left) = time_left(self.clock.boot(), deadline) else {
+                return Ok(Removal::refused());
+            };
+            let removing = timeout(left, self.node.annex.remove(asker, key));
+            let late = |_| Err(self.node.fault("no answer before the deadline"));
+            return removing.await.unwrap_or_else(late);
         }
         self.node.annex.remove(asker, key).await
     }

@@ -1,6 +1,7 @@
 //! Time, which comes in through the door: this room never reads a clock.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The clocks of a place. Only the program has the real one; tests bring their own.
 pub trait Clock: Send + Sync + 'static {
@@ -41,6 +42,15 @@ impl Timestamp {
 pub fn far_deadline(theirs: Timestamp, ours: Timestamp, expires: Timestamp) -> Option<Timestamp> {
     let seconds_left = expires.since(ours)?;
     (seconds_left > 0).then(|| theirs.plus(seconds_left))
+}
+
+/// For how long at least a permission to remove that `expires` on our clock may still be used,
+/// where nobody else looks at it. `None` once nothing may be left: the current second may be
+/// almost over.
+#[must_use]
+pub fn time_left(ours: Timestamp, expires: Timestamp) -> Option<Duration> {
+    let left = expires.since(ours)?.checked_sub(1)?;
+    (left > 0).then(|| Duration::from_secs(left))
 }
 
 /// A time of day: seconds and nanoseconds since 1970, written `1795352264.419247528s`
@@ -131,6 +141,16 @@ fn digits(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_never_more_than_there_is() {
+        let now = Timestamp { seconds: 100 };
+        let left = |seconds| time_left(now, Timestamp { seconds }).map(|left| left.as_secs());
+        let cases = [(0, None), (99, None), (100, None), (101, None), (102, Some(1))];
+        for (expires, expected) in cases {
+            assert_eq!(left(expires), expected, "{expires}");
+        }
+    }
 
     #[test]
     fn a_far_deadline_never_lengthens() {

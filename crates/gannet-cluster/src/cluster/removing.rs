@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gannet_core::error::Denied;
-use gannet_core::time::far_deadline;
+use gannet_core::time::{far_deadline, time_left};
 use gannet_core::{Error, Removal, Result, Timestamp, Uuid};
 
 use super::Request;
@@ -61,20 +61,22 @@ impl Request {
         let annex = Arc::clone(&member.node.annex);
         let asker = &self.asker_at(&member);
         let limit = self.limits().answer;
-        let remove = || member.ask(limit, annex.remove(asker, &self.key));
+        let remove = |limit| member.ask(limit, annex.remove(asker, &self.key));
         let Some(deadline) = deadline else {
-            return remove().await;
+            return remove(limit).await;
         };
         // Theirs first, then ours: so a slow answer can only shorten what is left.
         let theirs = member.ask(limit, annex.timestamp(asker)).await;
         let ours = self.parts.gateway.clock.boot();
         let far = match theirs {
             Ok(theirs) => far_deadline(theirs, ours, deadline),
-            // It is too old to know of deadlines, so we look at ours.
-            Err(Error::Unsupported(_)) if gannet_core::dropping::in_time(ours, deadline) => {
-                return remove().await;
+            // It is too old to know of deadlines, so we look at ours, and do not wait beyond that.
+            Err(Error::Unsupported(_)) => {
+                return match time_left(ours, deadline) {
+                    Some(left) => remove(limit.min(left)).await,
+                    None => Ok(Removal::refused()),
+                };
             }
-            Err(Error::Unsupported(_)) => None,
             Err(error) => return Err(error),
         };
         match far {

@@ -131,7 +131,7 @@ async fn where_deadlines_are_not_known_ours_is_looked_at() {
     let removal = scene.proxy.remove_before(&asker(), key, deadline).await;
     assert_eq!(removal.expect("an answer"), Removal::refused());
     assert!(scene.is_recorded() && scene.stern.content_of(key).is_some());
-    let removal = scene.proxy.remove_before(&asker(), key, deadline.plus(1)).await;
+    let removal = scene.proxy.remove_before(&asker(), key, deadline.plus(2)).await;
     assert_eq!(removal.expect("a removal"), Removal::done());
     assert!(!scene.is_recorded() && scene.stern.content_of(key).is_none());
 }

@@ -133,9 +133,28 @@ async fn where_deadlines_are_not_known_ours_is_looked_at() {
     let removal = scene.cluster.remove_before(&asker(), &sample.key, now).await;
     assert_eq!(removal.expect("an answer"), Removal::refused());
     assert_eq!(scene.having(&sample.key), [0, 1, 2]);
-    let removal = scene.cluster.remove_before(&asker(), &sample.key, now.plus(1)).await;
+    let removal = scene.cluster.remove_before(&asker(), &sample.key, now.plus(2)).await;
     assert_eq!(removal.expect("a removal").plus, plus(&[0, 1, 2]));
     assert_eq!(scene.asked(|asked| matches!(asked, Asked::Remove(_))), [1]);
+}
+
+/// A removal that waits for a node beyond the deadline would be one without a deadline.
+#[tokio::test(start_paused = true)]
+async fn whoever_knows_no_deadlines_is_not_waited_for_beyond_them() {
+    let (scene, sample) = full();
+    scene.nodes[1].set_faults(|faults| {
+        faults.fail(Verb::Timestamp, || Error::Unsupported("too old".to_owned()));
+    });
+    let shaky = Shaky::new(scene.nodes[1].clone());
+    shaky.set_mood(Mood { slow: Duration::from_secs(15), ..Mood::default() });
+    let mut nodes = described(&scene.nodes);
+    nodes[1].annex = Arc::new(shaky);
+    scene.cluster.set_nodes(&nodes);
+    let deadline = scene.clock.boot().plus(10);
+    let removal = scene.cluster.remove_before(&asker(), &sample.key, deadline).await;
+    assert_eq!(removal.expect("an answer"), Removal { removed: false, plus: plus(&[0, 2]) });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(scene.having(&sample.key), [1]);
 }
 
 /// However slow answers are, and whatever the clocks show.
