@@ -16,7 +16,7 @@ mod matrix;
 mod old_versions;
 mod parties;
 mod readme;
-mod relay;
+pub(crate) mod relay;
 mod scenarios;
 mod scene;
 mod scrub;

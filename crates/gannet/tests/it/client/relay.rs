@@ -9,20 +9,20 @@ use std::thread;
 use std::time::Duration;
 
 /// A running relay; dropping it ends it.
-pub(super) struct Relay {
+pub(crate) struct Relay {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 /// What travelled since the last time somebody asked.
 #[derive(Debug)]
-pub(super) struct Travelled {
+pub(crate) struct Travelled {
     /// Bytes from clients to the server.
-    pub(super) up: u64,
+    pub(crate) up: u64,
     /// Bytes from the server to clients.
-    pub(super) down: u64,
+    pub(crate) down: u64,
     /// `METHOD TARGET` of each request.
-    pub(super) requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
 }
 
 struct Shared {
@@ -39,7 +39,7 @@ struct Shared {
 
 impl Relay {
     /// Starts a relay to `server`.
-    pub(super) fn start(server: SocketAddr) -> Self {
+    pub(crate) fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
         let address = listener.local_addr().expect("ask for the port");
         let shared = Arc::new(Shared {
@@ -57,39 +57,39 @@ impl Relay {
     }
 
     /// Returns the url that a git-annex remote has in `annexUrl`.
-    pub(super) fn annex_url(&self) -> String {
+    pub(crate) fn annex_url(&self) -> String {
         format!("annex+http://{}/git-annex/", self.address)
     }
 
     /// Returns where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Takes new connections to another server, e.g. the same one started again.
-    pub(super) fn lead_to(&self, server: SocketAddr) {
+    pub(crate) fn lead_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("the address of the server") = server;
     }
 
     /// Cuts all connections.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for connection in self.shared.connections.lock().expect("the connections").drain(..) {
             drop(connection.shutdown(Shutdown::Both)); // it may be gone already
         }
     }
 
     /// Lets no connection carry more than that in either direction; 0 lifts the limit.
-    pub(super) fn limit(&self, bytes_per_second_max: u64) {
+    pub(crate) fn limit(&self, bytes_per_second_max: u64) {
         self.shared.bytes_per_second_max.store(bytes_per_second_max, Ordering::Relaxed);
     }
 
     /// Returns the bytes that went up and down so far.
-    pub(super) fn so_far(&self) -> (u64, u64) {
+    pub(crate) fn so_far(&self) -> (u64, u64) {
         (self.shared.up.load(Ordering::Relaxed), self.shared.down.load(Ordering::Relaxed))
     }
 
     /// Returns what travelled, and starts to count anew.
-    pub(super) fn take(&self) -> Travelled {
+    pub(crate) fn take(&self) -> Travelled {
         Travelled {
             up: self.shared.up.swap(0, Ordering::Relaxed),
             down: self.shared.down.swap(0, Ordering::Relaxed),
@@ -100,7 +100,7 @@ impl Relay {
 
 impl Travelled {
     /// Counts the requests whose `METHOD TARGET` contains `part`.
-    pub(super) fn count(&self, part: &str) -> usize {
+    pub(crate) fn count(&self, part: &str) -> usize {
         self.requests.iter().filter(|request| request.contains(part)).count()
     }
 }

@@ -39,7 +39,7 @@ fn again(name: &str) {
 }
 
 /// A file system that is mounted as long as this is kept.
-pub(super) struct Mount {
+pub(crate) struct Mount {
     at: PathBuf,
     /// The other end of one that never answers.
     _silence: Option<File>,
@@ -48,7 +48,7 @@ pub(super) struct Mount {
 impl Mount {
     /// Mounts one in memory at a new directory, with options as `size=1m,nr_inodes=100`.
     #[track_caller]
-    pub(super) fn memory(at: &Path, options: &str) -> Self {
+    pub(crate) fn memory(at: &Path, options: &str) -> Self {
         fs::create_dir_all(at).expect("make a place to mount at");
         mount(Some("none"), at, Some("tmpfs"), MsFlags::empty(), Some(options))
             .expect("mount a file system in memory");
@@ -57,7 +57,7 @@ impl Mount {
 
     /// Mounts one that never answers, over whatever is there.
     #[track_caller]
-    pub(super) fn silent(at: &Path) -> Self {
+    pub(crate) fn silent(at: &Path) -> Self {
         let device = File::options().read(true).write(true).open("/dev/fuse");
         let device = device.expect("open /dev/fuse");
         let user = rustix::process::getuid().as_raw();
@@ -71,7 +71,7 @@ impl Mount {
 
     /// Lets nobody write to it any more, or lets everybody again.
     #[track_caller]
-    pub(super) fn set_read_only(&self, read_only: bool) {
+    pub(crate) fn set_read_only(&self, read_only: bool) {
         let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         let nothing = None::<&str>;
         mount(nothing, &self.at, nothing, MsFlags::MS_REMOUNT | flags, nothing).expect("remount");

@@ -23,6 +23,8 @@ mod proxies;
 mod setup;
 mod shell;
 mod special;
+mod triples;
+mod trouble;
 
 /// A gateway with work tree, and its nodes: bare repositories of which each is reached in its own
 /// way.

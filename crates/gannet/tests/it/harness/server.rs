@@ -114,10 +114,20 @@ impl Reference {
         args: &[&str],
         env: &[(&str, &str)],
     ) -> Server {
+        Self::start(world.command(repo, "git-annex"), world, args, env)
+    }
+
+    /// Starts it with these words after a prepared command line that runs `git-annex`.
+    #[track_caller]
+    pub(crate) fn start(
+        mut command: Command,
+        world: &World,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Server {
         let address = free_address();
         let port = address.port().to_string();
         let log = world.fresh("reference-log");
-        let mut command = world.command(repo, "git-annex");
         command
             .args(["p2phttp", "--bind", "127.0.0.1", "--port", &port])
             .args(args)

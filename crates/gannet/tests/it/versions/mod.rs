@@ -114,23 +114,29 @@ impl fmt::Display for Row {
 pub(crate) struct Limited {
     /// What to run.
     pub(crate) program: PathBuf,
-    heard: PathBuf,
+    /// Where it writes down what it is told.
+    pub(crate) heard: PathBuf,
 }
 
 impl Limited {
     pub(crate) fn new(world: &World, party: Party, newest: Version) -> Self {
-        let (program, heard) = (world.fresh("shell"), world.fresh("heard"));
         let shell = match party {
             Party::Gannet => format!("'{GANNET}' shell"),
             Party::GitAnnex => "git-annex-shell".to_owned(),
         };
+        Self::with(world, &shell, newest)
+    }
+
+    /// The same with that shell behind it: words as `sh` reads them.
+    pub(crate) fn with(world: &World, shell: &str, newest: Version) -> Self {
+        let (program, heard) = (world.fresh("shell"), world.fresh("heard"));
         // The first version knows of no others: it does not understand when it is asked for one.
         let version = match newest {
             Version::V0 => "WHICH".to_owned(),
             newest => format!("VERSION {}", newest.number()),
         };
         let script = FILTER
-            .replace("@shell@", &shell)
+            .replace("@shell@", shell)
             .replace("@newest@", &newest.number().to_string())
             .replace("@version@", &version)
             .replace("@heard@", text(&heard));
@@ -140,7 +146,7 @@ impl Limited {
     }
 
     /// Whether it was told a line that begins like this.
-    fn heard(&self, message: &str) -> bool {
+    pub(crate) fn heard(&self, message: &str) -> bool {
         let heard = std::fs::read(&self.heard).unwrap_or_default();
         let mut lines = heard.split(|&byte| byte == b'\n');
         lines.any(|line| line.ends_with(message.as_bytes()) || line.starts_with(message.as_bytes()))
