@@ -100,7 +100,7 @@ impl Link {
             Ok(Way::Repository(address)) => address,
             Ok(Way::Special(special)) => {
                 let (depot, http) = (self.ways.depot().await?, self.ways.http()?);
-                let annex = special.open(&self.neighbour.remote, &self.uuid, depot, http);
+                let annex = special.open(&self.neighbour.remote, &self.uuid, depot, http).await?;
                 return Ok(Opened { reached: Reached::plainly(annex), here: None });
             }
             Err(why) => {

@@ -12,6 +12,7 @@ use gannet_net::remote::external::{External, ExternalOptions, Patience};
 use gannet_net::remote::http::HttpClient;
 use gannet_net::remote::httpalso::HttpAlso;
 use gannet_net::remote::line::Program;
+use gannet_net::remote::s3::{S3, S3Credentials, S3Settings};
 use gannet_net::remote::special::{
     Plain, Special as Place, SpecialOptions, Spool, SpoolOptions, Store, Whole,
 };
@@ -40,6 +41,8 @@ enum Kind {
     External(OsString),
     /// A web server, below this url.
     HttpAlso(String),
+    /// A bucket.
+    S3(Box<S3Settings>),
 }
 
 /// What all special remotes of a gateway share.
@@ -65,6 +68,9 @@ impl Special {
             "directory" => ("directory", Kind::Directory(base.join(OsStr::from_bytes(value)))),
             "externaltype" => ("external", Kind::External(external(value, &settings)?)),
             "httpalso" => ("httpalso", Kind::HttpAlso(url(&settings)?)),
+            "s3" => {
+                ("S3", Kind::S3(S3Settings::read(&settings).map_err(|it| it.to_string())?.into()))
+            }
             other => return Err(format!("special remotes of this kind ({other}) cannot be used")),
         };
         let setting = |name: &str| settings.get(name.as_bytes()).map(|it| shown(it));
@@ -91,14 +97,18 @@ impl Special {
 
     /// The special remote, which is called `remote` and has that uuid. Nothing there is asked
     /// before somebody asks it.
-    pub(super) fn open(
+    ///
+    /// # Errors
+    /// When it is not known in whose name to ask.
+    pub(super) async fn open(
         &self,
         remote: &Remote,
         uuid: &Uuid,
         depot: &Depot,
         http: HttpClient,
-    ) -> Arc<dyn Annex> {
+    ) -> Result<Arc<dyn Annex>> {
         let spool = depot.spool.clone();
+        let mut readonly = remote.read_only || !self.is_writable();
         let store: Arc<dyn Store> = match &self.kind {
             Kind::Directory(path) => Arc::new(Directory::new(path)),
             Kind::External(program) => {
@@ -106,16 +116,26 @@ impl Special {
                 Arc::new(Whole::new(external, spool.clone()))
             }
             Kind::HttpAlso(url) => Arc::new(HttpAlso::new(http, url)),
+            Kind::S3(bucket) => {
+                let kept = depot.notes().credentials(uuid, None).await?;
+                let place = || format!("the remote {}", remote.name);
+                let s3 =
+                    S3Credentials::find(|it| std::env::var_os(it), kept.as_ref(), &self.settings)
+                        .and_then(|credentials| S3::new(http, (**bucket).clone(), credentials))
+                        .map_err(|why| Error::Remote { place: place(), why: why.to_string() })?;
+                readonly |= s3.is_readonly();
+                Arc::new(s3)
+            }
         };
         let options = SpecialOptions {
             uuid: uuid.clone(),
             chunk: self.plain.chunk,
-            readonly: remote.read_only || !self.is_writable(),
+            readonly,
             spool,
             notes: depot.notes(),
             clock: Arc::new(SystemClock),
         };
-        Arc::new(Place::new(Arc::new(Named::new(&remote.name, store)), options))
+        Ok(Arc::new(Place::new(Arc::new(Named::new(&remote.name, store)), options)))
     }
 
     fn external(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gannet_core::Error;
+use gannet_core::{Credentials, Error};
 use gannet_net::remote::http::{HttpClient, HttpClientOptions};
 use gannet_net::remote::s3::{S3, S3Credentials, S3Settings};
 use serde_json::Value;
@@ -114,14 +114,14 @@ async fn credentials_are_found_where_git_annex_keeps_them() {
     let [key_id, secret] = bucket.server.environment();
     let git_dir = bucket.scene.repo.git_dir();
     let file = git_dir.join("annex/creds").join(bucket.scene.uuid().as_str());
-    let file = fs::read(file).unwrap();
+    let kept = Credentials::parse(&fs::read(file).unwrap());
     let settings = bucket.settings();
     let given = |name: &str| {
         [key_id, secret].into_iter().find(|it| it.0 == name).map(|(_, value)| value.into())
     };
     let from_environment = S3Credentials::find(given, None, &BTreeMap::new()).unwrap();
     let nothing = |_: &str| None;
-    let from_file = S3Credentials::find(nothing, Some(&file), &BTreeMap::new()).unwrap();
+    let from_file = S3Credentials::find(nothing, kept.as_ref(), &BTreeMap::new()).unwrap();
     let from_settings = S3Credentials::find(nothing, None, &settings).unwrap();
     assert!(from_environment.is_some());
     assert_eq!(from_file, from_environment);

@@ -99,7 +99,7 @@ fn testremote_passes_on_a_cluster_of_special_remotes() {
 }
 
 /// With one of them.
-fn journey(scene: &Scene, client: &Path, name: &str) {
+pub(super) fn journey(scene: &Scene, client: &Path, name: &str) {
     let annex = |args: &[&str]| scene.world.annex(client, args);
     let remote = format!("origin-{name}");
     let file = format!("file of {name}");

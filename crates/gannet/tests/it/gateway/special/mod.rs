@@ -9,62 +9,82 @@ use gannet_testkit::EXTERNAL_PROGRAM;
 
 use super::{GATEWAY, PATIENCE};
 use crate::client::clone;
+use crate::harness::world::finish;
 use crate::harness::{Gannet, Repo, Seeded, Server, World, eventually};
 use crate::ssh::sshd::Sshd;
 use crate::ssh::{Which, programs};
 
 mod faults;
 mod journeys;
+mod s3;
 mod unusable;
 mod web;
 
 /// A gateway with special remotes. All are called after how they keep objects.
 struct Scene {
     gateway: Repo,
+    nodes: Vec<&'static str>,
     world: World,
 }
 
 impl Scene {
     /// A gateway that lets nobody reach its special remotes yet.
     fn new() -> Self {
-        let world = World::new();
-        let program = world.join("bin/git-annex-remote-sham");
+        let mut scene = Self::begin();
+        let program = scene.world.join("bin/git-annex-remote-sham");
         fs::write(&program, EXTERNAL_PROGRAM).expect("write a program");
         let executable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&program, executable).expect("make it one");
-        let gateway = Repo::create(&world, "gateway", GATEWAY, false);
-        world.git(gateway.path(), &["commit", "-q", "--allow-empty", "-m", "begin"]);
-        let scene = Self { gateway, world };
         for (name, settings) in NODES {
             let dir = scene.objects(name);
             fs::create_dir(&dir).expect("make a directory");
-            let dir = format!("directory={}", dir.display());
-            let settings: Vec<_> = settings.split(' ').collect();
-            let begin = ["initremote", "--quiet", name, "encryption=none", &dir];
-            scene.annex(&[&begin[..], &settings].concat());
+            scene.init(name, &format!("{settings} directory={}", dir.display()), &[]);
         }
         scene
+    }
+
+    /// A gateway without special remotes.
+    fn begin() -> Self {
+        let world = World::new();
+        let gateway = Repo::create(&world, "gateway", GATEWAY, false);
+        world.git(gateway.path(), &["commit", "-q", "--allow-empty", "-m", "begin"]);
+        Self { gateway, nodes: Vec::new(), world }
+    }
+
+    /// Makes a special remote with these settings, in this environment.
+    fn init(&mut self, name: &'static str, settings: &str, environment: &[(&str, &str)]) {
+        let mut command = self.world.command(self.gateway.path(), "git-annex");
+        command.args(["initremote", "--quiet", name, "encryption=none"]);
+        command.args(settings.split(' ')).envs(environment.iter().copied());
+        finish(&mut command, PATIENCE).expect_ok();
+        self.nodes.push(name);
     }
 
     /// Has all of them proxied.
     fn with_proxies() -> Self {
-        let scene = Self::new();
-        for (name, _) in NODES {
-            scene.config(&format!("remote.{name}.annex-proxy"), "true");
+        Self::new().proxied()
+    }
+
+    fn proxied(self) -> Self {
+        for name in &self.nodes {
+            self.config(&format!("remote.{name}.annex-proxy"), "true");
         }
-        scene.annex(&["updateproxy", "--quiet"]);
-        scene
+        self.annex(&["updateproxy", "--quiet"]);
+        self
     }
 
     /// Has all of them in a cluster called `mycluster`.
     fn with_cluster() -> Self {
-        let scene = Self::new();
-        scene.annex(&["initcluster", "--quiet", "mycluster"]);
-        for (name, _) in NODES {
-            scene.config(&format!("remote.{name}.annex-cluster-node"), "mycluster");
+        Self::new().clustered()
+    }
+
+    fn clustered(self) -> Self {
+        self.annex(&["initcluster", "--quiet", "mycluster"]);
+        for name in &self.nodes {
+            self.config(&format!("remote.{name}.annex-cluster-node"), "mycluster");
         }
-        scene.annex(&["updatecluster", "--quiet"]);
-        scene
+        self.annex(&["updatecluster", "--quiet"]);
+        self
     }
 
     /// Runs `git annex` at the gateway.
@@ -121,12 +141,12 @@ impl Scene {
         let gateway = self.gateway.path();
         let has =
             |name: &str| self.world.try_annex(gateway, &["checkpresentkey", key, name]).success();
-        let there = NODES.iter().map(|(name, _)| *name).filter(|name| has(name));
+        let there = self.nodes.iter().copied().filter(|name| has(name));
         assert_eq!(there.collect::<BTreeSet<_>>(), expected, "at nodes");
         eventually(PATIENCE, || {
             let log = self.gateway.location_log(&self.world, key);
-            let known = NODES.iter().filter(|(name, _)| log.get(&self.uuid(name)) == Some(&true));
-            let known: BTreeSet<_> = known.map(|(name, _)| *name).collect();
+            let is_known = |name: &&str| log.get(&self.uuid(name)) == Some(&true);
+            let known: BTreeSet<_> = self.nodes.iter().copied().filter(is_known).collect();
             match known == expected && log.get(GATEWAY) != Some(&true) {
                 true => Ok(()),
                 false => Err(format!("recorded {log:?}")),
@@ -143,8 +163,8 @@ impl Scene {
         self.world.annex(&clone, &["init", "--quiet", "friend"]);
         let said = self.world.try_annex(&clone, &["whereis", "--key", key, "--format=${uuid}\\n"]);
         let said = said.out();
-        let known = NODES.iter().filter(|(name, _)| said.contains(&self.uuid(name)));
-        let known: BTreeSet<_> = known.map(|(name, _)| *name).collect();
+        let is_known = |name: &&str| said.contains(&self.uuid(name));
+        let known: BTreeSet<_> = self.nodes.iter().copied().filter(is_known).collect();
         assert_eq!(known, expected.iter().copied().collect(), "{said}");
     }
 
