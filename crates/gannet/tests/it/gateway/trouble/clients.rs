@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use gannet_core::{
-    Annex, Asker, AssociatedFile, Content, Error, Lock, Mode, Piece, Removal, Result, Span, Uuid,
-    Verdict,
+    Annex, Asker, AssociatedFile, Content, Error, Lock, Mode, Piece, Removal, Result, Span,
+    Timestamp, Uuid, Verdict,
 };
 use gannet_net::remote::http::{
     AnnexUrl, HttpClient, HttpClientOptions, HttpRemote, Known, Patience,
@@ -100,10 +100,24 @@ impl Client {
         self.at(place).remove(&asker(), &sample.key).await
     }
 
+    /// What the clock of whoever is asked shows.
+    pub(super) async fn timestamp(&self, place: &str) -> Result<Timestamp> {
+        self.at(place).timestamp(&asker()).await
+    }
+
+    pub(super) async fn remove_before(
+        &self,
+        place: &str,
+        sample: &Sample,
+        deadline: Timestamp,
+    ) -> Result<Removal> {
+        self.at(place).remove_before(&asker(), &sample.key, deadline).await
+    }
+
     /// Removes it within a minute from now, by the clock of whoever is asked.
     pub(super) async fn remove_soon(&self, place: &str, sample: &Sample) -> Result<Removal> {
-        let deadline = self.at(place).timestamp(&asker()).await?.plus(60);
-        self.at(place).remove_before(&asker(), &sample.key, deadline).await
+        let deadline = self.timestamp(place).await?.plus(60);
+        self.remove_before(place, sample, deadline).await
     }
 
     pub(super) async fn put(&self, place: &str, sample: &Sample) -> Result<Vec<String>> {

@@ -42,6 +42,39 @@ fn a_gateway_that_is_killed_leaves_nothing_that_is_not_so() {
     });
 }
 
+/// Over HTTP nothing is remembered between requests: whoever was told the time by one gateway may
+/// come with a deadline to the next (proxy-cluster §9).
+#[test]
+fn a_deadline_outlives_the_gateway_that_told_the_time() {
+    secluded("gateway::trouble::a_deadline_outlives_the_gateway_that_told_the_time", || {
+        let scene = Scene::new();
+        let sample = Sample::secure(1, 1000);
+        let key = sample.key.to_string();
+        let runtime = runtime();
+        let server = scene.serve();
+        let now = runtime.block_on(async {
+            let client = Client::new(&scene, Door::Http, &server);
+            client.put_everywhere(&scene, &sample).await;
+            client.timestamp(&scene.cluster).await.expect("the time")
+        });
+        assert_eq!(server.stop().code(), Some(0));
+        let server = scene.serve();
+        runtime.block_on(async {
+            let client = Client::new(&scene, Door::Http, &server);
+            let before = async |deadline| {
+                client.remove_before(&scene.cluster, &sample, deadline).await.expect("an answer")
+            };
+            assert!(!before(now).await.removed, "it is late");
+            assert!(scene.nodes.iter().all(|node| node.has(&key, &sample.bytes)));
+            let removal = before(now.plus(120)).await;
+            assert!(removal.removed && removal.plus.len() == 3, "{removal:?}");
+            assert!(scene.nodes.iter().all(|node| node.repo.object(&key).is_none()));
+        });
+        assert_eq!(server.stop().code(), Some(0));
+        expect_truth(&scene, &[sample]);
+    });
+}
+
 fn rounds(door: Door, seed: u64) {
     let scene = Scene::new();
     let server = scene.serve();
