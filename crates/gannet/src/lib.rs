@@ -3,4 +3,5 @@
 pub mod clock;
 mod credentials;
 pub mod gateway;
+mod opening;
 pub mod remotes;

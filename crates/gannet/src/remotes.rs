@@ -13,7 +13,7 @@ use gannet_net::remote::line::{Dial, LineLimits, LineRemote, Program, Socket};
 use gannet_net::remote::ssh::{self, BadSshUrl, SshOptions, SshUrl};
 use gannet_repo::Repo;
 
-use crate::clock::SystemClock;
+use crate::opening::Opening;
 
 /// Where a repository is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,9 @@ impl Reach {
     /// When there is no repository on the disk, or another one, or it cannot be opened.
     pub async fn open(&self, address: &Address, uuid: &Uuid) -> Result<Reached> {
         Ok(match address {
-            Address::Path(path) => Reached::plainly(open_here(path.clone(), uuid).await?.0),
+            Address::Path(path) => {
+                Reached::plainly(here(path, Opening::default().open(path).await, uuid)?.0)
+            }
             Address::Ssh(url) => self.line(uuid, ssh::program(url, &self.ssh, &self.client, uuid)),
             Address::Socket(path) => self.line(uuid, Socket(path.clone())),
             Address::Command(words) => {
@@ -157,16 +159,20 @@ impl Reached {
     }
 }
 
-/// Opens a repository on this disk. Whoever asks it does what his mode allows.
-pub(crate) async fn open_here(path: PathBuf, uuid: &Uuid) -> Result<(Arc<dyn Annex>, Repo)> {
-    let place = path.display().to_string();
-    let opening = tokio::task::spawn_blocking(move || Repo::open(&path, Arc::new(SystemClock)));
-    let opened = opening.await.map_err(|error| Error::Internal(error.to_string()))?;
-    let fault = |why: String| Error::Remote { place, why };
+/// A repository on this disk that was opened. Whoever asks it does what his mode allows.
+///
+/// # Errors
+/// When it could not be, or is another one.
+pub(crate) fn here(
+    path: &Path,
+    opened: Result<Repo, String>,
+    uuid: &Uuid,
+) -> Result<(Arc<dyn Annex>, Repo)> {
+    let fault = |why: String| Error::Remote { place: path.display().to_string(), why };
     match opened {
         Ok(repo) if repo.uuid() == uuid => Ok((Arc::new(Guarded::new(repo.clone())), repo)),
         Ok(repo) => Err(fault(format!("it is the repository {}, not {uuid}", repo.uuid()))),
-        Err(error) => Err(fault(error.to_string())),
+        Err(why) => Err(fault(why)),
     }
 }
 

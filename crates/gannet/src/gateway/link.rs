@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gannet_core::{
@@ -15,12 +16,14 @@ use gannet_net::remote::ssh::SshOptions;
 use gannet_net::serve::p2p::Version;
 use gannet_repo::{Location, Remote, Repo};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::Bounds;
 use super::neighbours::{Neighbour, Way};
 use super::special::Depot;
 use crate::credentials::{GitCredentials, credential_url};
-use crate::remotes::{Address, Reach, Reached, open_here};
+use crate::opening::Opening;
+use crate::remotes::{Address, Reach, Reached, here};
 
 /// A remote that is opened when it is asked something. An opening that failed is tried again.
 pub(super) struct Link {
@@ -28,6 +31,7 @@ pub(super) struct Link {
     uuid: Uuid,
     ssh_command: Option<OsString>,
     ways: Arc<Ways>,
+    opening: Opening,
     opened: OnceCell<Opened>,
 }
 
@@ -75,7 +79,14 @@ impl Link {
         ssh_command: Option<OsString>,
         ways: Arc<Ways>,
     ) -> Self {
-        Self { neighbour, uuid, ssh_command, ways, opened: OnceCell::new() }
+        Self {
+            neighbour,
+            uuid,
+            ssh_command,
+            ways,
+            opening: Opening::default(),
+            opened: OnceCell::new(),
+        }
     }
 
     /// Commits what was recorded at the other end, if that is on this disk.
@@ -92,7 +103,19 @@ impl Link {
     }
 
     async fn annex(&self) -> Result<&Arc<dyn Annex>> {
-        self.opened.get_or_try_init(|| self.open()).await.map(|opened| &opened.reached.annex)
+        let opening = self.opened.get_or_try_init(|| self.open());
+        let opened = match &self.neighbour.way {
+            // Others are reached when they are asked something, and are given up then.
+            Ok(Way::Repository(Address::Path(_))) => match timeout(OPENING_MAX, opening).await {
+                Ok(opened) => opened?,
+                Err(_) => {
+                    let why = "the disk does not answer".to_owned();
+                    return Err(Error::Remote { place: self.to_string(), why });
+                }
+            },
+            _ => opening.await?,
+        };
+        Ok(&opened.reached.annex)
     }
 
     async fn open(&self) -> Result<Opened> {
@@ -108,7 +131,7 @@ impl Link {
             }
         };
         if let Address::Path(path) = address {
-            let (annex, repo) = open_here(path.clone(), &self.uuid).await?;
+            let (annex, repo) = here(path, self.opening.open(path).await, &self.uuid)?;
             return Ok(Opened { reached: Reached::plainly(annex), here: Some(repo) });
         }
         let reach = Reach {
@@ -231,3 +254,7 @@ impl fmt::Display for Link {
         write!(f, "the remote {}", self.neighbour.remote.name)
     }
 }
+
+/// How long a repository on a disk may take to be opened. To put in order what a crash left takes some
+/// seconds, where much was going on.
+const OPENING_MAX: Duration = Duration::from_secs(60);
