@@ -197,6 +197,10 @@ impl Node {
     pub(super) fn mend(&self, fault: Fault) {
         match (&self.way, fault) {
             (Way::Path, Fault::Down) => {
+                // The gateway may have wanted to commit something there meanwhile.
+                if self.repo.path().exists() {
+                    fs::remove_dir_all(self.repo.path()).expect("clear its place");
+                }
                 fs::rename(self.elsewhere(), self.repo.path()).expect("bring it back");
             }
             (Way::Ssh { mode }, Fault::Down | Fault::Liar) => {
