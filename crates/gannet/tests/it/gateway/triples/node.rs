@@ -65,6 +65,14 @@ impl Node {
         }
     }
 
+    /// How much git-annex keeps of a put that was broken off.
+    pub(super) fn kept(&self, key: &Key) -> Option<u64> {
+        match &self.body {
+            Body::Memory(_) => None,
+            Body::Disk(repo) => repo.0.state(&key.to_string()).partial_bytes,
+        }
+    }
+
     /// Puts a content there behind everybody's back.
     pub(super) async fn place(&self, sample: &Sample) {
         match &self.body {
