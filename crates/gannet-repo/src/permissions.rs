@@ -13,13 +13,16 @@ use crate::settings::{Settings, Shared};
 use crate::step::{self, Step};
 
 /// Makes a directory below the annex directory, and those above it that are missing, with the
-/// modes that sharing asks for. Returns the topmost directory that it had to make, if any.
+/// modes that sharing asks for. Where the git directory itself is missing nothing is made: its disk
+/// is not mounted any more, or somebody moved it. Returns the topmost directory that it had to make, if any.
 pub(crate) fn make_dirs(path: &Path, settings: &Settings) -> io::Result<()> {
     match step::create_dir(Step::MakeDir, path) {
         Ok(()) => share_dir(path, settings),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = path.parent().ok_or(error)?;
+            let git = &settings.place.common_dir;
+            let inside = |parent: &&Path| parent.starts_with(git) && parent != git;
+            let parent = path.parent().filter(inside).ok_or(error)?;
             make_dirs(parent, settings)?;
             match step::create_dir(Step::MakeDir, path) {
                 Ok(()) => share_dir(path, settings),
@@ -254,6 +257,22 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::init::scratch::Scratch;
+
+    #[test]
+    fn nothing_is_made_where_a_repository_was() {
+        let scratch = Scratch::new(true);
+        let settings = scratch.settings();
+        let deep = settings.annex.join("objects/a/b/c");
+        make_dirs(&deep, &settings).unwrap();
+        assert!(deep.is_dir());
+        fs::rename(&scratch.path, scratch.path.with_extension("moved")).unwrap();
+        for path in [&deep, &settings.annex] {
+            let error = make_dirs(path, &settings).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+        assert!(!scratch.path.exists());
+    }
 
     /// What the pinned git-annex gives to directories of objects.
     #[test]

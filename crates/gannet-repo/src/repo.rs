@@ -167,6 +167,20 @@ impl Repo {
 }
 
 impl Inner {
+    /// Does what depends on the version of the repository: again, if an upgrade came between
+    /// looking at that and relying on it.
+    fn despite_upgrades<T>(&self, site: &Site, work: impl Fn(&Site) -> Result<T>) -> Result<T> {
+        let mut site = site.clone();
+        loop {
+            match work(&site) {
+                Err(Error::Unsupported(_)) if !site.settings().is_current() => {
+                    site = self.current.site()?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn is_present(&self, site: &Site, key: &Key) -> Result<bool> {
         let object = site.locate(key)?;
         let Some(metadata) = object.metadata()? else { return Ok(false) };
@@ -414,7 +428,9 @@ impl Annex for Repo {
                     until: retain_until(now.wall),
                     at_least: now.boot.plus(RETENTION_SECONDS.into()),
                 };
-                SharedLock::acquire(site, &key, &inner.vouched, now, Some(term))
+                inner.despite_upgrades(site, |site| {
+                    SharedLock::acquire(site, &key, &inner.vouched, now, Some(term))
+                })
             })
             .await?;
         Ok(held.map(|lock| Lock::new(LockedHere { lock: Some(lock), repo })))

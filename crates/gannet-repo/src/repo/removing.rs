@@ -40,7 +40,9 @@ impl Repo {
         // Until it is permitted, a removal that nobody waits for any more is not begun: its client
         // may have let go of the copy that it counted on.
         let permission = self
-            .with_site(move |inner, site| inner.permit_removal(site, &wanted, deadline))
+            .with_site(move |inner, site| {
+                inner.despite_upgrades(site, |site| inner.permit_removal(site, &wanted, deadline))
+            })
             .await?;
         let (lock, trace) = match permission {
             Permission::Absent => return Ok(Removal::done()),

@@ -325,6 +325,24 @@ async fn version_9_never_counts_on_a_lock_of_an_object_that_was_replaced() {
     }
 }
 
+/// The upgrade ends between looking at the version and locking.
+#[tokio::test]
+async fn an_upgrade_in_between_is_heeded() {
+    let scratch = Scratch::bare();
+    scratch.put(&hello(), hello_content()).await.unwrap();
+    let config = scratch.annex.parent().unwrap().join("config");
+    let new = fs::read_to_string(&config).unwrap();
+    fs::write(&config, new.replace("version = 10", "version = 9")).unwrap();
+    let inner = &scratch.repo.inner;
+    let (old, now) = (inner.current.site().unwrap(), Now::of(&*inner.clock));
+    fs::write(&config, new).unwrap();
+    let acquire = |site: &Site| SharedLock::acquire(site, &hello(), &inner.vouched, now, None);
+    assert!(matches!(acquire(&old), Err(Error::Unsupported(_))));
+    let lock = inner.despite_upgrades(&old, acquire).unwrap().unwrap();
+    assert_eq!(scratch.repo.remove(&anybody(), &hello()).await.unwrap(), Removal::refused());
+    lock.release(now).unwrap();
+}
+
 fn replace_meanwhile(object: &Path, times: usize) {
     meanwhile(object, move |object| {
         let new = object.with_extension("new");
