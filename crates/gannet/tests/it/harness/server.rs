@@ -208,6 +208,12 @@ impl Server {
         self.status_bytes("VmRSS:")
     }
 
+    /// Returns what of that is not read from its files, in bytes: the code of a program that was not
+    /// optimised is twice what people run, and says nothing of what it needs for its work.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
     /// Returns the most resident memory it ever had, in bytes.
     pub(crate) fn resident_bytes_peak(&self) -> u64 {
         self.status_bytes("VmHWM:")
