@@ -102,7 +102,7 @@ impl Member {
     }
 
     /// Its uuid, and these others behind it.
-    pub(crate) fn with(&self, plus: Vec<Uuid>) -> impl Iterator<Item = Uuid> {
+    pub(crate) fn with(&self, plus: Vec<Uuid>) -> impl Iterator<Item = Uuid> + use<> {
         [self.node.uuid.clone()].into_iter().chain(plus)
     }
 

@@ -166,9 +166,10 @@ impl Annex for Proxy {
         }
         // It did not look at the verdict, so it had the content before. Has it still?
         let _turn = passing.turns.adding(key).await;
-        if passing.node.annex.check_present(&asker, key).await? {
-            passing.record_stored(key, &stored.plus).await?;
+        if !passing.node.annex.check_present(&asker, key).await? {
+            return Err(Error::Missing { key: key.clone() });
         }
+        passing.record_stored(key, &stored.plus).await?;
         Ok(stored)
     }
 

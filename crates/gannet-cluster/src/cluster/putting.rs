@@ -21,8 +21,8 @@ use crate::wanted::{self, Question};
 struct Offsets {
     /// Those who lack it, and how much of it they hold.
     lacking: Vec<(Member, u64)>,
-    /// The uuids of those who have it, and of those behind them.
-    having: Vec<Uuid>,
+    /// Those who have it, and who has it behind them.
+    having: Vec<(Member, Vec<Uuid>)>,
     /// What went wrong first.
     failed: Option<Error>,
 }
@@ -49,7 +49,10 @@ impl Request {
         let offsets = self.offsets(members).await?;
         match offsets.least() {
             Some(least) => Ok(PutOffset::From(least)),
-            None => Ok(PutOffset::AlreadyHave { plus: self.having(offsets).await? }),
+            None => {
+                let plus = self.having(offsets.holders(), offsets.failed).await?;
+                Ok(PutOffset::AlreadyHave { plus })
+            }
         }
     }
 
@@ -57,7 +60,8 @@ impl Request {
         let (members, _space) = self.takers().await?;
         let offsets = self.offsets(members).await?;
         let Some(held) = offsets.least() else {
-            return Ok(Stored { plus: self.having(offsets).await? });
+            let plus = self.having(offsets.holders(), offsets.failed).await?;
+            return Ok(Stored { plus });
         };
         let from = content.from;
         let takers: Vec<_> = offsets.lacking.iter().filter(|(_, held)| *held >= from).collect();
@@ -172,9 +176,7 @@ impl Request {
         for (member, answer) in self.each(members, ask).await {
             match answer {
                 Ok(PutOffset::From(held)) => offsets.lacking.push((member, held)),
-                Ok(PutOffset::AlreadyHave { plus }) => {
-                    offsets.having.extend(member.with(plus));
-                }
+                Ok(PutOffset::AlreadyHave { plus }) => offsets.having.push((member, plus)),
                 Err(error) => {
                     offsets.failed.get_or_insert(error);
                 }
@@ -182,8 +184,8 @@ impl Request {
         }
         if !offsets.having.is_empty() {
             let holders = self.facts().await?.holders;
-            let news = offsets.having.iter().filter(|&uuid| !holders.contains(uuid));
-            let news: Vec<_> = news.cloned().collect();
+            let mut news = offsets.holders();
+            news.retain(|uuid| !holders.contains(uuid));
             self.parts.recorder.record(&self.key, &news, true).await?;
         }
         Ok(offsets)
@@ -232,7 +234,11 @@ impl Request {
                 }
             }
         }
-        // Those who did not look at the verdict had the content before. Have they still?
+        // Those who did not look at the verdict, or did not even want the content, had it before.
+        // Have they still?
+        if matches!(ending, Ending::Complete(Verdict::Valid) | Ending::Unread) {
+            had.extend(offsets.having);
+        }
         let _turn = match had.is_empty() || turn.is_filled() {
             true => None,
             false => Some(self.adding().await?),
@@ -249,10 +255,8 @@ impl Request {
             Ending::Broken(error) => Err(error),
             Ending::Complete(Verdict::Doubtful) => Err(Error::Doubtful),
             Ending::Complete(Verdict::Valid) | Ending::Unread => {
-                stored.extend(offsets.having);
-                let failed = failed.or(offsets.failed);
-                let offsets = Offsets { having: stored, failed, ..offsets };
-                Ok(Stored { plus: self.having(offsets).await? })
+                let plus = self.having(stored, failed.or(offsets.failed)).await?;
+                Ok(Stored { plus })
             }
         }
     }
@@ -264,11 +268,11 @@ impl Request {
     ///
     /// # Errors
     /// When nobody has it.
-    async fn having(&self, offsets: Offsets) -> Result<Vec<Uuid>> {
-        if !offsets.having.is_empty() {
-            return Ok(self.plus(offsets.having));
+    async fn having(&self, holders: Vec<Uuid>, failed: Option<Error>) -> Result<Vec<Uuid>> {
+        if !holders.is_empty() {
+            return Ok(self.plus(holders));
         }
-        let error = match offsets.failed {
+        let error = match failed {
             Some(error @ (Error::Rejected { .. } | Error::Refused { .. })) => return Err(error),
             Some(error) => error,
             None => Error::Missing { key: self.key.clone() },
@@ -298,6 +302,11 @@ impl Request {
 }
 
 impl Offsets {
+    fn holders(&self) -> Vec<Uuid> {
+        let all = self.having.iter().cloned();
+        all.flat_map(|(member, plus)| member.with(plus)).collect()
+    }
+
     fn least(&self) -> Option<u64> {
         self.lacking.iter().map(|(_, held)| *held).min()
     }

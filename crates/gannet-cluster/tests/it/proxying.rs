@@ -221,7 +221,7 @@ async fn a_removal_during_a_put_does_not_confuse_the_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_removed_while_it_was_said_to_be_there_is_not_recorded() {
+async fn what_was_removed_while_it_was_said_to_be_there_is_not_stored() {
     let scene = scene();
     scene.put().await.expect("a put");
     scene.way.set_mood(Mood { slow: Duration::from_secs(1), ..Mood::default() });
@@ -231,6 +231,7 @@ async fn what_was_removed_while_it_was_said_to_be_there_is_not_recorded() {
         scene.way.set_mood(Mood::default());
         scene.proxy.remove(&asker(), &scene.sample.key).await.expect("a removal");
     });
-    put.expect("it was there");
+    let error = put.expect_err("it was there, and is no more");
+    assert!(matches!(error, Error::Missing { .. }), "{error}");
     assert!(!scene.is_recorded());
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use gannet_cluster::{Limits, Node};
-use gannet_core::{Annex, AssociatedFile, Error, PutOffset, Verdict};
+use gannet_core::{Annex, AssociatedFile, Content, Error, Piece, PutOffset, Verdict};
 use gannet_testkit::{Asked, Ending, Gate, Journey, Sample, Verb};
 
 use crate::scene::{Scene, asker, described, gateway_uuid, limits, node_uuid};
@@ -263,6 +264,32 @@ async fn it_is_stored_if_one_has_it_and_the_others_fail() {
     scene.fail(1, Verb::PutOffset, "broken");
     assert_eq!(scene.store("f", &sample).await, [2]);
     assert_eq!(scene.recorded(&sample.key), [2]);
+}
+
+/// While a content is on its way, somebody may remove it where it was before, counting on the copy
+/// that is being sent.
+#[tokio::test]
+async fn whoever_had_it_is_asked_again_in_the_end() {
+    let scene = Scene::of(2);
+    let sample = Sample::secure(1, 50_000);
+    scene.nodes[0].place(&sample.key, sample.bytes.clone());
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let pieces = stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|piece| (Ok(piece), receiver))
+    });
+    let content = Content { total: 50_000, from: 0, len: 50_000, pieces: pieces.boxed() };
+    let sending = async {
+        let send = |piece| async { sender.send(piece).await.expect("a put that reads") };
+        send(Piece::Bytes(sample.bytes.slice(..10_000))).await;
+        send(Piece::Bytes(sample.bytes.slice(10_000..20_000))).await;
+        let removal = scene.cluster.remove(&asker(), &sample.key).await.expect("a removal");
+        assert!(removal.removed);
+        send(Piece::Bytes(vec![0; 30_000].into())).await;
+        send(Piece::End(Verdict::Valid)).await;
+    };
+    let (put, ()) = tokio::join!(scene.put("f", content, &sample.key), sending);
+    put.expect_err("nobody has it");
+    assert_eq!(scene.recorded(&sample.key), [] as [usize; 0]);
 }
 
 #[tokio::test]
