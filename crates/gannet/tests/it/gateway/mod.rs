@@ -233,10 +233,7 @@ impl Scene {
     }
 
     fn add(&self, client: &Path, name: &str, content: &[u8]) -> String {
-        fs::write(client.join(name), content).expect("write a file");
-        self.world.annex(client, &["add", "--quiet", name]);
-        self.world.git(client, &["commit", "-q", "-m", name]);
-        self.world.annex(client, &["lookupkey", name]).trim().to_owned()
+        add(&self.world, client, name, content)
     }
 
     /// Who has the content, by what nodes have and by what the gateway recorded.
@@ -306,6 +303,14 @@ impl Scene {
             repo.assert_no_strays();
         }
     }
+}
+
+/// Adds a file there, and returns its key.
+fn add(world: &World, client: &Path, name: &str, content: &[u8]) -> String {
+    fs::write(client.join(name), content).expect("write a file");
+    world.annex(client, &["add", "--quiet", name]);
+    world.git(client, &["commit", "-q", "-m", name]);
+    world.annex(client, &["lookupkey", name]).trim().to_owned()
 }
 
 const GATEWAY: &str = "6a7e3a1e-0000-4000-8000-000000000001";

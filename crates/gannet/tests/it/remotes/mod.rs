@@ -124,7 +124,10 @@ async fn complaint(remote: &dyn Annex) -> String {
     remote.check_present(&asker(), &key).await.expect_err("no answer").to_string()
 }
 
-async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let mut complaint = String::new();
     for _ in 0..3000 {
         match ask().await {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use gannet_testkit::EXTERNAL_PROGRAM;
 
-use super::{GATEWAY, PATIENCE};
+use super::{GATEWAY, PATIENCE, add};
 use crate::client::clone;
 use crate::harness::world::finish;
 use crate::harness::{Gannet, Repo, Seeded, Server, World, eventually};
@@ -128,10 +128,7 @@ impl Scene {
     }
 
     fn add(&self, client: &Path, name: &str, content: &[u8]) -> String {
-        fs::write(client.join(name), content).expect("write a file");
-        self.world.annex(client, &["add", "--quiet", name]);
-        self.world.git(client, &["commit", "-q", "-m", name]);
-        self.world.annex(client, &["lookupkey", name]).trim().to_owned()
+        add(&self.world, client, name, content)
     }
 
     /// Who has the content, by what git-annex finds there and by what the gateway recorded.

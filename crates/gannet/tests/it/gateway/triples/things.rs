@@ -1,7 +1,6 @@
 //! What is done with each triple, and how it must have been done.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,6 +15,7 @@ use super::node::{Ears, Node, Told, spoiled};
 use super::{Between, Maker, Triple, Way};
 use crate::harness::CLIENT;
 use crate::places::uuid;
+use crate::remotes::eventually;
 
 /// What is done with each triple.
 pub(super) const THINGS: [&str; 13] = [
@@ -369,17 +369,9 @@ impl Run<'_> {
     async fn eventually<T>(
         &self,
         what: &str,
-        mut ask: impl AsyncFnMut() -> std::result::Result<T, String>,
+        ask: impl AsyncFnMut() -> std::result::Result<T, String>,
     ) -> T {
-        let mut complaint = String::new();
-        for _ in 0..3000 {
-            match ask().await {
-                Ok(answer) => return answer,
-                Err(why) => complaint = why,
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{}: waited in vain: {what}: {complaint}", self.triple);
+        eventually(&format!("{}: {what}", self.triple), ask).await
     }
 }
 
