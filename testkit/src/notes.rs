@@ -1,6 +1,6 @@
 //! Notes of special remotes, in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ pub struct MemoryNotes(Mutex<Pages>);
 #[derive(Debug, Default)]
 struct Pages {
     chunks: HashMap<(Uuid, Key), Vec<Chunks>>,
+    gone: HashSet<(Uuid, Key)>,
     states: HashMap<(Uuid, Key), Vec<u8>>,
     urls: HashMap<Key, Vec<Vec<u8>>>,
     wanted: HashMap<Uuid, Vec<u8>>,
@@ -20,6 +21,12 @@ struct Pages {
 }
 
 impl MemoryNotes {
+    /// Whether it was noted that the content of a key is gone.
+    #[must_use]
+    pub fn is_gone(&self, remote: &Uuid, key: &Key) -> bool {
+        self.pages().gone.contains(&(remote.clone(), key.clone()))
+    }
+
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -39,6 +46,11 @@ impl Notes for MemoryNotes {
         if chunks.count > 0 {
             noted.push(chunks);
         }
+        Ok(())
+    }
+
+    async fn note_gone(&self, remote: &Uuid, key: &Key) -> Result<()> {
+        self.pages().gone.insert((remote.clone(), key.clone()));
         Ok(())
     }
 

@@ -28,6 +28,14 @@ pub trait Notes: Send + Sync + 'static {
     /// When it cannot be noted.
     async fn note_chunks(&self, remote: &Uuid, key: &Key, chunks: Chunks) -> Result<()>;
 
+    /// Notes that nobody can read the content of `key` on `remote` any more, while the rest of
+    /// what it was cut into is still being removed: a removal that is cut there leaves no claim
+    /// that the content is there.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    async fn note_gone(&self, remote: &Uuid, key: &Key) -> Result<()>;
+
     /// What an external special remote wants to know of a key (`KEY.log.rmt`, remotes §10). Empty
     /// if it never said anything.
     ///

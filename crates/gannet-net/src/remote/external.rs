@@ -102,6 +102,7 @@ impl External {
         let Ok(Ok(_slot)) = slot else {
             return Err(Error::Overloaded { what: "requests for this special remote" });
         };
+        let mut asked = false;
         loop {
             let idle = self.idle().pop();
             let fresh = idle.is_none();
@@ -111,7 +112,10 @@ impl External {
             };
             if permission.is_some_and(|permission| !permission.holds()) {
                 self.idle().push(running);
-                return Ok(None);
+                return match asked {
+                    false => Ok(None),
+                    true => Err(self.failed("removing", b"it ended when it was asked to")),
+                };
             }
             match running.ask(request, guard.clone()).await {
                 Ok(reply) => {
@@ -119,7 +123,7 @@ impl External {
                     return Ok(Some(reply));
                 }
                 // It ended while it was idle.
-                Err(Trouble::Gone { heard: false }) if !fresh => {}
+                Err(Trouble::Gone { heard: false }) if !fresh => asked = true,
                 Err(trouble) => return Err(running.end(trouble).await),
             }
         }

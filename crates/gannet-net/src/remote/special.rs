@@ -23,6 +23,7 @@ mod config;
 pub(crate) mod file;
 mod lists;
 mod reading;
+mod removing;
 mod spool;
 mod store;
 mod whole;
@@ -91,13 +92,19 @@ impl Special {
     /// The first list of which everything is there. That something of it was only supposed to be
     /// so is noted then.
     async fn complete(&self, key: &Key) -> Result<Option<List>> {
-        for list in self.candidates(key).await? {
+        let complete = self.first_complete(key, &self.candidates(key).await?).await?;
+        if let Some(List::Supposed(chunks)) = complete {
+            self.note(key, chunks).await;
+        }
+        Ok(complete)
+    }
+
+    /// The first of these lists of which everything is there.
+    async fn first_complete(&self, key: &Key, lists: &[List]) -> Result<Option<List>> {
+        for list in lists.iter().copied() {
             if self.find(key, list, 1).await?.is_some()
                 && self.has(key, list, 2, list.count()).await?
             {
-                if let List::Supposed(chunks) = list {
-                    self.note(key, chunks).await;
-                }
                 return Ok(Some(list));
             }
         }
@@ -176,22 +183,11 @@ impl Special {
         deadline: Option<(Timestamp, Arc<dyn Clock>)>,
     ) -> Result<Removal> {
         self.check_writable(key)?;
-        let SpecialOptions { uuid, notes, spool, .. } = &self.options;
+        let SpecialOptions { uuid, spool, .. } = &self.options;
         let turn = spool.turn(uuid, key)?;
         let permission = Permission::new(deadline, Arc::new(turn));
-        for list in self.candidates(key).await? {
-            let (first, _) = list.object(key, 1);
-            if !self.store.remove(&first, &permission).await? {
-                return Ok(Removal::refused());
-            }
-            // Without its first object the rest of a list is of no use to anybody.
-            for number in 2..=list.count() {
-                let (name, _) = list.object(key, number);
-                self.store.remove(&name, &permission.unlimited()).await?;
-            }
-            if let List::Noted(chunks) = list {
-                notes.note_chunks(uuid, key, Chunks { count: 0, ..chunks }).await?;
-            }
+        if !self.remove_objects(key, &permission).await? {
+            return Ok(Removal::refused());
         }
         let partial = spool.partial(uuid, key);
         let discarding = move || {

@@ -30,6 +30,10 @@ impl Notes for Repo {
         .await
     }
 
+    async fn note_gone(&self, remote: &Uuid, key: &Key) -> Result<()> {
+        self.inner.scribe.record_of(remote, key, Claim::Is(Status::Missing)).await
+    }
+
     async fn state(&self, remote: &Uuid, key: &Key) -> Result<Vec<u8>> {
         let log = self.log_of(key, state::SUFFIX).await?;
         Ok(state::parse(&log, remote))

@@ -335,6 +335,25 @@ async fn nothing_is_removed_after_its_deadline() {
 }
 
 #[tokio::test]
+async fn what_was_removed_in_time_is_not_said_to_be_refused() {
+    for (mood, removed) in [(Mood::Mute, true), (Mood::Fails(500, "InternalError"), false)] {
+        let bucket = Bucket::serve().await;
+        let setting = Setting::over(store(&bucket, &[]), None);
+        let sample = Sample::secure(1, 4500);
+        setting.put(&sample).await.unwrap();
+        let clock = setting.clock();
+        bucket.when_asked(move || clock.advance(120));
+        bucket.be([mood]);
+        // Nobody knows what a server that broke down will still do.
+        match setting.remove_soon(&sample.key).await {
+            Ok(answer) => assert!(removed && answer, "{mood:?}"),
+            Err(error) => assert!(!removed, "{mood:?}: {error}"),
+        }
+        assert_eq!(bucket.objects().is_empty(), removed);
+    }
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_error() {
     let bucket = Bucket::serve().await;
     let unknown = store(&bucket, &[("host", "nowhere.invalid")]);

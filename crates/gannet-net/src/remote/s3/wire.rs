@@ -43,6 +43,8 @@ pub(super) struct Wire {
     /// Whether the bucket has been seen.
     pub(super) seen: Arc<AtomicBool>,
     pub(super) trouble: Mutex<Option<Trouble>>,
+    /// The server may have done what was asked for, or may still, whatever was heard of it.
+    pub(super) begun: AtomicBool,
 }
 
 /// What `object_store` sends its requests to.
@@ -71,9 +73,12 @@ impl Wire {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Nothing was removed, for it is not permitted any more.
-    pub(super) fn is_too_late(&self) -> bool {
-        matches!(self.trouble(), Some(Trouble::TooLate))
+    /// The object was not asked to be removed in time: `false` if it surely was not removed, for
+    /// `Some`: it is not permitted any more. Whether it was begun before nevertheless, and nobody
+    /// heard what became of that.
+    pub(super) fn was_too_late(&self) -> Option<bool> {
+        let late = matches!(self.trouble(), Some(Trouble::TooLate));
+        late.then(|| self.begun.load(Ordering::Relaxed))
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -84,7 +89,18 @@ impl Wire {
             return Err(self.failed(HttpErrorKind::Unknown, Trouble::TooLate));
         }
         let (request, source) = self.prepare(request).await?;
-        let mut reply = self.send(request, source).await?;
+        let sent = self.send(request, source).await;
+        let was_not_begun = match &sent {
+            Ok(reply) => matches!(
+                reply.status(),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+            ),
+            Err(error) => error.kind() == HttpErrorKind::Connect,
+        };
+        if !was_not_begun {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+        let mut reply = sent?;
         if reply.status().is_success() && matches!(method, Method::GET | Method::HEAD) {
             self.seen.store(true, Ordering::Relaxed);
             self.note(None);

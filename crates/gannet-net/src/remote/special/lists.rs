@@ -52,13 +52,19 @@ pub(super) fn today(key: &Key, configured: Option<NonZeroU64>) -> Option<NonZero
 
 /// All ways in which the content of `key` may be stored, the likely ones first.
 ///
-/// Notes that contradict the size of the key are left out, as are those that make no sense.
+/// Notes that contradict the size of the key are left out, as are those that make no sense, and
+/// of very many those of the smallest chunks: anybody who can push may write them.
 pub(super) fn candidates(key: &Key, configured: Option<NonZeroU64>, noted: &[Chunks]) -> Vec<List> {
-    let sane = |chunks: &&Chunks| match key.size() {
-        Some(total) => Chunks::of(total, chunks.bytes) == **chunks,
-        None => (1..=COUNT_MAX).contains(&chunks.count),
+    let is_sane = |chunks: &Chunks| {
+        (1..=COUNT_MAX).contains(&chunks.count)
+            && key.size().is_none_or(|total| Chunks::of(total, chunks.bytes) == *chunks)
     };
-    let noted = noted.iter().filter(sane).map(|chunks| List::Noted(*chunks));
+    let mut noted: Vec<Chunks> = noted.iter().copied().filter(is_sane).collect();
+    if noted.len() > NOTED_MAX {
+        noted.sort_by_key(|chunks| (Some(chunks.bytes) != configured, chunks.count));
+        noted.truncate(NOTED_MAX);
+    }
+    let noted = noted.into_iter().map(List::Noted);
     let Some(bytes) = today(key, configured) else {
         return std::iter::once(List::Whole).chain(noted).collect();
     };
@@ -73,8 +79,11 @@ pub(super) fn candidates(key: &Key, configured: Option<NonZeroU64>, noted: &[Chu
     lists
 }
 
-/// Where the size of a key does not tell, more chunks than this are not believed in.
-const COUNT_MAX: u64 = 1_000_000;
+/// More chunks than this are not believed in: a content that was cut so would take days to find.
+const COUNT_MAX: u64 = 1 << 24;
+
+/// As many sizes of chunks are believed in.
+const NOTED_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +122,15 @@ mod tests {
         assert_eq!(candidates(&key("SHA256-s10--84d8"), None, &wild), [List::Whole]);
         let sane = List::Noted(chunks(1, 9));
         assert_eq!(candidates(&key("VURL--x"), None, &wild), [List::Whole, sane]);
+        let tiny = [chunks(1, 1 << 30)];
+        assert_eq!(candidates(&key("SHA256-s1073741824--84d8"), None, &tiny), [List::Whole]);
+        let many: Vec<Chunks> =
+            (1..=99).map(|bytes| Chunks::of(99, NonZeroU64::new(bytes).unwrap())).collect();
+        let few = candidates(&key("SHA256-s99--84d8"), NonZeroU64::new(7), &many);
+        assert_eq!(few.len(), NOTED_MAX + 1);
+        assert!(few.contains(&List::Noted(chunks(7, 15))), "this is how it is stored");
+        assert!(few.contains(&List::Noted(chunks(99, 1))));
+        assert!(!few.contains(&List::Noted(chunks(1, 99))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Contents on their way from a special remote: objects one after the other, and a verdict.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -23,22 +23,18 @@ pub(super) fn content(
     span: Span,
 ) -> Content {
     let (from, len) = span.within(total);
-    let mut parts = VecDeque::new();
-    if len > 0 {
-        let to = from + len;
-        let bytes = list.chunks().map_or(total, |chunks| chunks.bytes.get());
-        for number in from / bytes + 1..=(to - 1) / bytes + 1 {
-            let start = (number - 1) * bytes;
-            let within =
-                Span { from: from.saturating_sub(start), to: Some((to - start).min(bytes)) };
-            parts.push_back((number, within));
-        }
-    }
+    let bytes = list.chunks().map_or(total, |chunks| chunks.bytes.get());
+    let objects = match len {
+        0 => 0..0,
+        _ => from / bytes..(from + len - 1) / bytes + 1,
+    };
     let reading = Reading {
         store: Arc::clone(store),
         list,
         total,
-        parts,
+        objects,
+        bytes,
+        part: (from, from + len),
         pieces: stream::empty().boxed(),
         left: 0,
         checker: (len == total).then(|| Checker::new(key)),
@@ -53,8 +49,12 @@ struct Reading {
     key: Key,
     list: List,
     total: u64,
-    /// Objects that are still to be read, and which part of each.
-    parts: VecDeque<(u64, Span)>,
+    /// Objects that are still to be read, counted from 0.
+    objects: Range<u64>,
+    /// How many bytes each has, but for the last.
+    bytes: u64,
+    /// Where what is read begins in the content, and where it ends.
+    part: (u64, u64),
     /// Of the object that is being read, and how many bytes are to come of it.
     pieces: BoxStream<'static, Result<Piece>>,
     left: u64,
@@ -81,8 +81,8 @@ impl Reading {
                         self.verdict = Some(Verdict::Doubtful);
                     }
                 }
-                None if self.left == 0 => match self.parts.pop_front() {
-                    Some((number, span)) => self.open(number, span).await?,
+                None if self.left == 0 => match self.objects.next() {
+                    Some(object) => self.open(object).await?,
                     None => return Ok(self.judge()),
                 },
                 _ => return Err(Error::Interrupted),
@@ -90,8 +90,11 @@ impl Reading {
         }
     }
 
-    async fn open(&mut self, number: u64, span: Span) -> Result<()> {
-        let (name, bytes) = self.list.object(&self.key, number);
+    async fn open(&mut self, object: u64) -> Result<()> {
+        let ((from, to), start) = (self.part, object * self.bytes);
+        let span =
+            Span { from: from.saturating_sub(start), to: Some((to - start).min(self.bytes)) };
+        let (name, bytes) = self.list.object(&self.key, object + 1);
         let bytes = bytes.or(self.list.chunks().is_none().then_some(self.total));
         let content = self.store.get(&name, bytes, span).await?;
         let (_, expected) = span.within(bytes.unwrap_or(u64::MAX));

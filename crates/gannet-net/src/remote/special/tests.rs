@@ -9,6 +9,7 @@ use gannet_testkit::{Ending, Journey, Sample};
 use super::*;
 
 mod memory;
+mod removing;
 mod setting;
 
 pub(crate) use memory::Memory;

@@ -22,6 +22,8 @@ struct Inside {
     vague: bool,
     down: bool,
     puts_left: Option<usize>,
+    removals_left: Option<usize>,
+    when_removed: Option<Box<dyn Fn() + Send>>,
 }
 
 impl Memory {
@@ -55,6 +57,15 @@ impl Memory {
         self.inside().puts_left = Some(puts);
     }
 
+    pub(crate) fn fail_removals_after(&self, removals: usize) {
+        self.inside().removals_left = Some(removals);
+    }
+
+    /// Does that whenever an object was removed.
+    pub(crate) fn when_removed(&self, hook: impl Fn() + Send + 'static) {
+        self.inside().when_removed = Some(Box::new(hook));
+    }
+
     pub(crate) fn break_down(&self) {
         self.inside().down = true;
     }
@@ -65,6 +76,12 @@ impl Memory {
             damaged[0] ^= 1;
             *bytes = damaged.into();
         }
+    }
+
+    /// Keeps what another store does, too.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        let objects = other.inside().objects.clone();
+        self.inside().objects.extend(objects);
     }
 
     pub(crate) fn shorten(&self) {
@@ -125,7 +142,14 @@ impl Store for Memory {
         if !permission.holds() {
             return Ok(false);
         }
-        inside.objects.remove(name);
+        if let Some(left) = &mut inside.removals_left {
+            *left = left.checked_sub(1).ok_or_else(broken)?;
+        }
+        if inside.objects.remove(name).is_some()
+            && let Some(hook) = &inside.when_removed
+        {
+            hook();
+        }
         Ok(true)
     }
 }

@@ -13,6 +13,7 @@ use crate::remote::special::*;
 pub(crate) struct Setting {
     special: Arc<Special>,
     clock: Arc<TestClock>,
+    notes: Arc<MemoryNotes>,
     dir: Arc<ScratchDir>,
 }
 
@@ -47,6 +48,7 @@ impl Setting {
     ) -> Self {
         let dir = Arc::new(ScratchDir::new());
         let clock = TestClock::new();
+        let notes = Arc::new(MemoryNotes::default());
         let mut options =
             SpoolOptions { dir: dir.path().join("spool"), reserve_bytes: 0, bytes_max: 1 << 30 };
         tune(&mut options);
@@ -55,10 +57,10 @@ impl Setting {
             chunk: chunk.and_then(NonZeroU64::new),
             readonly: false,
             spool: Spool::open(options, &*clock).unwrap(),
-            notes: Arc::new(MemoryNotes::default()),
+            notes: Arc::clone(&notes) as Arc<dyn Notes>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
-        Self { special: Arc::new(Special::new(store, options)), clock, dir }
+        Self { special: Arc::new(Special::new(store, options)), clock, notes, dir }
     }
 
     /// For the tests of the promise.
@@ -75,7 +77,8 @@ impl Setting {
         let mut options = self.special.options.clone();
         change(&mut options);
         let special = Arc::new(Special::new(Arc::clone(&self.special.store), options));
-        Self { special, clock: Arc::clone(&self.clock), dir: Arc::clone(&self.dir) }
+        let (clock, notes) = (Arc::clone(&self.clock), Arc::clone(&self.notes));
+        Self { special, clock, notes, dir: Arc::clone(&self.dir) }
     }
 
     pub(crate) fn reconfigure(&self, chunk: Option<u64>) -> Self {
@@ -168,6 +171,22 @@ impl Setting {
 
     pub(crate) async fn remove(&self, key: &Key) -> Result<bool> {
         Ok(self.special.remove(&self.asker(), key).await?.removed)
+    }
+
+    /// The same, within a minute.
+    pub(crate) async fn remove_soon(&self, key: &Key) -> Result<bool> {
+        let deadline = self.clock.boot().plus(60);
+        Ok(self.special.remove_before(&self.asker(), key, deadline).await?.removed)
+    }
+
+    /// The clock, which stands still.
+    pub(crate) fn clock(&self) -> Arc<TestClock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Whether it was noted that the content is gone.
+    pub(crate) fn noted_as_gone(&self, key: &Key) -> bool {
+        self.notes.is_gone(&self.special.options.uuid, key)
     }
 
     pub(crate) async fn noted(&self, key: &Key) -> Vec<Chunks> {
