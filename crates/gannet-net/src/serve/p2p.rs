@@ -14,6 +14,7 @@ use gannet_wire::p2p::{APPEND_ONLY, Answer, MustClose, READ_ONLY, Request, Serve
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use super::gist::gist;
 use crate::wire::Wire;
 
 pub use gannet_wire::p2p::{Service, Version};
@@ -427,7 +428,7 @@ fn failed(error: &Error, mode: Mode) -> Answer {
         Error::Forbidden { denied: Denied::Remove | Denied::Write } => refused(READ_ONLY),
         error => {
             tracing::warn!("{}", error.chain());
-            refused(error)
+            refused(gist(error))
         }
     }
 }

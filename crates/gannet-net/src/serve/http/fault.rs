@@ -1,7 +1,6 @@
 //! Replies that are not results: a status and one line of text.
 
 use std::fmt::Display;
-use std::io;
 
 use gannet_core::Error;
 use gannet_wire::http::{CHALLENGE, Refusal};
@@ -9,6 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::{Rights, Standing};
+use crate::serve::gist::{gist, is_full, out_of_files};
 
 /// Why there is no result. Strangers see the text: it names no path.
 #[derive(Debug)]
@@ -44,56 +44,28 @@ impl Fault {
 
     /// What a verb's failure looks like from outside. The whole story goes to the log.
     pub(super) fn from_error(error: &Error, rights: &Rights) -> Self {
-        let (status, text) = match error {
-            Error::Forbidden { denied } => {
-                return Self::denied(rights, format_args!("{denied} is not permitted"));
-            }
-            Error::Overloaded { what } => {
-                return Self::overloaded(format_args!("too many {what} at once"));
-            }
-            Error::Busy { .. } => return Self::overloaded("the content is in use"),
-            Error::Missing { .. } => (StatusCode::NOT_FOUND, "the content is not present"),
-            Error::Refused { .. } => (StatusCode::NOT_FOUND, "such a key is not accepted here"),
+        let text = gist(error);
+        let status = match error {
+            Error::Forbidden { .. } => return Self::denied(rights, text),
+            Error::Overloaded { .. } | Error::Busy { .. } => return Self::overloaded(text),
+            Error::Missing { .. } | Error::Refused { .. } => StatusCode::NOT_FOUND,
             Error::Rejected { .. }
             | Error::WrongLength
             | Error::Interrupted
             | Error::Doubtful
-            | Error::WrongOffset { .. } => {
-                (StatusCode::BAD_REQUEST, "the content was not accepted")
-            }
-            Error::Stalled => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
-            Error::NoSpace { .. } => {
-                (StatusCode::INSUFFICIENT_STORAGE, "not enough space for the content")
-            }
-            Error::Disk { source, .. } if is_full(source) => {
-                (StatusCode::INSUFFICIENT_STORAGE, "not enough space in the repository")
-            }
-            Error::Unsupported(_) => {
-                (StatusCode::NOT_IMPLEMENTED, "this repository cannot do that")
-            }
-            Error::Disk { source, .. } if out_of_files(source) => {
-                return Self::overloaded("too many files are open");
-            }
-            Error::Remote { .. } => {
-                (StatusCode::BAD_GATEWAY, "a place behind this server did not answer as it should")
-            }
+            | Error::WrongOffset { .. } => StatusCode::BAD_REQUEST,
+            Error::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Error::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Error::Disk { source, .. } if is_full(source) => StatusCode::INSUFFICIENT_STORAGE,
+            Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            Error::Disk { source, .. } if out_of_files(source) => return Self::overloaded(text),
+            Error::Remote { .. } => StatusCode::BAD_GATEWAY,
             Error::Disk { .. } | Error::Git { .. } | Error::Command { .. } | Error::Internal(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong in the server")
+                StatusCode::INTERNAL_SERVER_ERROR
             }
         };
         Self::new(status, text)
     }
-}
-
-/// Whether the disk has no space or no inodes left for us.
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-/// Whether the process, or the system, can open no more files just now (`EMFILE`, `ENFILE`).
-fn out_of_files(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl From<Refusal> for Fault {
