@@ -154,7 +154,6 @@ impl Drop for Busy {
 pub(crate) fn is_failure(error: &Error) -> bool {
     match error {
         Error::Interrupted
-        | Error::Overloaded { .. }
         | Error::Stalled
         | Error::Disk { .. }
         | Error::Git { .. }
@@ -167,6 +166,7 @@ pub(crate) fn is_failure(error: &Error) -> bool {
         | Error::Doubtful
         | Error::WrongOffset { .. }
         | Error::Busy { .. }
+        | Error::Overloaded { .. }
         | Error::NoSpace { .. }
         | Error::Forbidden { .. }
         | Error::Unsupported(_)

@@ -66,6 +66,20 @@ async fn whoever_is_busy_is_spared() {
 }
 
 #[tokio::test]
+async fn who_has_too_much_to_do_is_not_taken_for_broken() {
+    let scene = Scene::of(2);
+    let sample = Sample::secure(1, 1000);
+    (0..2).for_each(|node| scene.give(node, &sample));
+    let overloaded = || Error::Overloaded { what: "requests" };
+    scene.nodes[0].set_faults(|faults| faults.fail(Verb::Get, overloaded));
+    let read = scene.read(&sample.key, Span::ALL).await.expect("content");
+    assert_eq!(read, (sample.bytes.clone(), Verdict::Valid));
+    scene.nodes[0].heal();
+    scene.read(&sample.key, Span::ALL).await.expect("content");
+    assert_eq!(gets(&scene), [(0, 0), (0, 0), (1, 0)], "the cheapest is asked first again");
+}
+
+#[tokio::test]
 async fn if_one_cannot_serve_another_does() {
     let scene = Scene::of(4);
     let sample = Sample::secure(1, 1000);

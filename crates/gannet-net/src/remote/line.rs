@@ -19,7 +19,7 @@ use gannet_core::{
 use gannet_wire::p2p::{APPEND_ONLY, Answer, READ_ONLY, Request, Text, Version};
 
 use self::connection::{Connection, Trouble};
-use self::pool::Pool;
+use self::pool::{Pool, Use};
 
 mod connection;
 mod dial;
@@ -44,8 +44,10 @@ pub struct LineRemote {
 /// None of these cuts a transfer that moves: time runs only while it is the other end's turn.
 #[derive(Clone, Copy, Debug)]
 pub struct LineLimits {
-    /// Connections at once, locks not counted.
+    /// Connections at once, not counted those on which contents come and those of locks.
     pub connections_max: usize,
+    /// Contents that come at once; each takes a connection, for as long as its reader likes.
+    pub gets_max: usize,
     /// Locks at once; each takes a connection.
     pub locks_max: usize,
     /// Until a connection is made, and the other end has said who it is.
@@ -69,6 +71,7 @@ impl Default for LineLimits {
     fn default() -> Self {
         Self {
             connections_max: 8,
+            gets_max: 8,
             locks_max: 32,
             connect: Duration::from_secs(60),
             reply: Duration::from_secs(30 * 60),
@@ -100,19 +103,22 @@ impl LineRemote {
     /// An idle connection may have been closed without our knowledge; then another is tried. What
     /// is asked for here may be asked twice.
     async fn call(&self, asker: &Asker, request: &Request) -> Result<(Connection, Answer)> {
-        let is_lock = matches!(request, Request::LockContent { .. });
-        self.call_in(asker, is_lock, |_| request.clone()).await
+        let uses = match request {
+            Request::LockContent { .. } => Use::Lock,
+            _ => Use::Answer,
+        };
+        self.call_in(asker, uses, |_| request.clone()).await
     }
 
     /// The same with a request that depends on the version that is spoken.
     async fn call_in(
         &self,
         asker: &Asker,
-        is_lock: bool,
+        uses: Use,
         request: impl Fn(Version) -> Request,
     ) -> Result<(Connection, Answer)> {
         loop {
-            let mut connection = self.pool.lease(asker, is_lock).await?;
+            let mut connection = self.pool.lease(asker, uses).await?;
             let request = &request(connection.version());
             match connection.ask(request).await {
                 Ok(Answer::Refused(text)) => {
@@ -267,7 +273,7 @@ impl Annex for LineRemote {
             file: file.clone(),
             from: from(version),
         };
-        match self.call_in(asker, false, request).await? {
+        match self.call_in(asker, Use::Get, request).await? {
             (connection, Answer::Content { len }) => {
                 let version = connection.version();
                 let read = Span { from: from(version), ..span };

@@ -18,12 +18,25 @@ pub(super) struct Pool {
     dial: Arc<dyn Dial>,
     limits: LineLimits,
     connections: Arc<Semaphore>,
+    gets: Arc<Semaphore>,
     locks: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     /// Somebody sees to it that what is idle for too long is closed.
     is_watched: AtomicBool,
     /// The version of the connection that was made last.
     spoken: Mutex<Option<Version>>,
+}
+
+/// What a connection is wanted for. How long that takes is up to others: so none of these has to
+/// wait for another.
+#[derive(Clone, Copy)]
+pub(super) enum Use {
+    /// An answer, or a put.
+    Answer,
+    /// A content, which comes as quickly as it is read.
+    Get,
+    /// A lock.
+    Lock,
 }
 
 struct Idle {
@@ -38,6 +51,7 @@ impl Pool {
             dial,
             limits,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
+            gets: Arc::new(Semaphore::new(limits.gets_max)),
             locks: Arc::new(Semaphore::new(limits.locks_max)),
             idle: Mutex::default(),
             is_watched: AtomicBool::new(false),
@@ -53,8 +67,8 @@ impl Pool {
     ///
     /// # Errors
     /// When none can be made, or there are too many.
-    pub(super) async fn lease(&self, asker: &Asker, is_lock: bool) -> Result<Connection> {
-        let permit = self.permit(is_lock).await?;
+    pub(super) async fn lease(&self, asker: &Asker, uses: Use) -> Result<Connection> {
+        let permit = self.permit(uses).await?;
         let mut connection = match self.take_idle(asker) {
             Some(connection) => connection,
             None => {
@@ -115,10 +129,11 @@ impl Pool {
     }
 
     /// Waits for as long as an answer may take: whoever holds one waits for one himself.
-    async fn permit(&self, is_lock: bool) -> Result<OwnedSemaphorePermit> {
-        let (semaphore, what) = match is_lock {
-            true => (&self.locks, "locks at a remote"),
-            false => (&self.connections, "connections to a remote"),
+    async fn permit(&self, uses: Use) -> Result<OwnedSemaphorePermit> {
+        let (semaphore, what) = match uses {
+            Use::Answer => (&self.connections, "connections to a remote"),
+            Use::Get => (&self.gets, "contents from a remote"),
+            Use::Lock => (&self.locks, "locks at a remote"),
         };
         match timeout(self.limits.connect, Arc::clone(semaphore).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),

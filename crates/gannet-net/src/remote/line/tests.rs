@@ -13,7 +13,7 @@ use gannet_core::{
     Annex, Asker, AssociatedFile, Error, Mode, PutOffset, Removal, Span, Timestamp, Uuid, Verdict,
 };
 use gannet_testkit::{
-    Asked, Ending, Gate, Journey, Parts, Sample, Stern, TestClock, annex_keeps_its_promise,
+    Asked, Ending, Gate, Journey, Parts, Sample, Stern, TestClock, Verb, annex_keeps_its_promise,
 };
 use gannet_wire::p2p::Version;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
@@ -453,21 +453,58 @@ async fn who_says_nothing_is_given_up() {
     }
 }
 
+#[tokio::test]
+async fn strangers_hear_neither_paths_nor_what_places_behind_say() {
+    type Make = fn(&str) -> Error;
+    let pipe = Pipe::new(Version::V4);
+    let remote = pipe.remote(Version::V4);
+    let sample = Sample::secure(6, 10);
+    let secret = "/srv/secret?password=geheim";
+    let errors: [(&str, Make); 3] = [
+        ("its log says what", |it| Error::disk("open", it, io::Error::other("broken"))),
+        ("the server's log says why", |it| Error::Remote { place: it.into(), why: it.into() }),
+        ("cannot do that", |it| Error::Unsupported(it.into())),
+    ];
+    for (gist, error) in errors {
+        pipe.stern.set_faults(|faults| {
+            for verb in [Verb::CheckPresent, Verb::Get, Verb::PutOffset, Verb::Remove, Verb::Lock] {
+                faults.fail(verb, move || error(secret));
+            }
+        });
+        let (key, file) = (&sample.key, &file());
+        for said in [
+            remote.check_present(&asker(), key).await.map(drop),
+            remote.get(&asker(), key, file, Span::ALL).await.map(drop),
+            remote.put_offset(&asker(), key, file).await.map(drop),
+            remote.remove(&asker(), key).await.map(drop),
+            remote.lock(&asker(), key).await.map(drop),
+        ] {
+            let said = said.unwrap_err().to_string();
+            assert!(said.contains(gist) && !said.contains("secret"), "{said}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn too_many_at_once_are_told_so() {
     let pipe = Pipe::new(Version::V4);
-    let limits = LineLimits { connections_max: 1, locks_max: 1, ..LineLimits::default() };
+    let limits =
+        LineLimits { connections_max: 1, gets_max: 1, locks_max: 1, ..LineLimits::default() };
     let remote = pipe.remote_within(limits);
     let sample = Sample::secure(6, 100_000);
     pipe.stern.place(&sample.key, sample.bytes.clone());
     let lock = remote.lock(&asker(), &sample.key).await.unwrap().unwrap();
     let content = remote.get(&asker(), &sample.key, &file(), Span::ALL).await.unwrap();
-    let present = remote.check_present(&asker(), &sample.key).await;
-    assert!(matches!(present, Err(Error::Overloaded { .. })), "{present:?}");
+    let other = remote.get(&asker(), &sample.key, &file(), Span::ALL).await;
+    assert!(matches!(other, Err(Error::Overloaded { .. })), "{other:?}");
+    // Who reads slowly keeps nobody from asking, nor from storing.
+    assert!(remote.check_present(&asker(), &sample.key).await.unwrap());
+    let put = Sample::secure(7, 10);
+    remote.put(&asker(), &put.key, &file(), put.content(0)).await.unwrap();
     let second = remote.lock(&asker(), &sample.key).await;
     assert!(matches!(second, Err(Error::Overloaded { .. })), "{second:?}");
     drop(content);
-    assert!(remote.check_present(&asker(), &sample.key).await.unwrap());
+    remote.get(&asker(), &sample.key, &file(), Span::ALL).await.unwrap();
     lock.release().await.unwrap();
     assert!(remote.lock(&asker(), &sample.key).await.unwrap().is_some());
 }
