@@ -15,10 +15,11 @@ use gannet_core::{
 };
 
 use self::arriving::{Arriving, held};
-use self::file::remove_if_exists;
+use self::claim::Claim;
 use self::lists::{List, candidates, today};
 
 mod arriving;
+mod claim;
 mod config;
 pub(crate) mod file;
 mod lists;
@@ -66,7 +67,11 @@ impl Special {
         Self { store, options }
     }
 
+    /// None for what names a chunk: that is an object of another key, which is none to be asked for.
     async fn candidates(&self, key: &Key) -> Result<Vec<List>> {
+        if key.is_chunk() {
+            return Ok(Vec::new());
+        }
         let SpecialOptions { uuid, chunk, notes, .. } = &self.options;
         Ok(candidates(key, *chunk, &notes.chunks(uuid, key).await?))
     }
@@ -152,6 +157,10 @@ impl Special {
         if self.options.readonly {
             return Err(Error::Unsupported("this remote is readonly".to_owned()));
         }
+        if key.is_chunk() {
+            let why = "it names a chunk of a content".to_owned();
+            return Err(Error::Refused { key: key.clone(), why });
+        }
         key.check_storable()
             .map_err(|why| Error::Refused { key: key.clone(), why: why.to_string() })
     }
@@ -173,6 +182,11 @@ impl Special {
             let chunk = source.part((number - 1) * bytes.get(), bytes.get());
             self.store.put(&key.chunk(bytes, number), &chunk).await?;
         }
+        // Others may use the remote too, and remove what they take for the rest of a broken put.
+        if next > 1 && !self.has(key, list, 1, next - 1).await? {
+            let why = format!("chunks of {key} were removed while the others were stored");
+            return Err(Error::Remote { place: self.to_string(), why });
+        }
         let SpecialOptions { uuid, notes, .. } = &self.options;
         notes.note_chunks(uuid, key, chunks).await
     }
@@ -184,17 +198,16 @@ impl Special {
     ) -> Result<Removal> {
         self.check_writable(key)?;
         let SpecialOptions { uuid, spool, .. } = &self.options;
-        let turn = spool.turn(uuid, key)?;
-        let permission = Permission::new(deadline, Arc::new(turn));
+        let claiming = {
+            let (partial, key) = (spool.partial(uuid, key), key.clone());
+            move || Ok(Arc::new(Claim::take(partial, &key)?))
+        };
+        let claim = spool.blocking().run(claiming).await?;
+        let permission = Permission::new(deadline, Arc::clone(&claim) as Guard);
         if !self.remove_objects(key, &permission).await? {
             return Ok(Removal::refused());
         }
-        let partial = spool.partial(uuid, key);
-        let discarding = move || {
-            let _permission = permission;
-            remove_if_exists(&partial)
-        };
-        spool.blocking().run(discarding).await?;
+        spool.blocking().run(move || claim.discard()).await?;
         Ok(Removal::done())
     }
 }
@@ -237,17 +250,16 @@ impl Annex for Special {
             return Ok(Stored::default());
         }
         let SpecialOptions { uuid, spool, .. } = &self.options;
-        let turn = spool.turn(uuid, key)?;
         let (from, len) = (content.from, content.len);
         check_size(key, from.saturating_add(len))?;
         let opening = {
             let (spool, uuid, key) = (spool.clone(), uuid.clone(), key.clone());
-            move || Arriving::open(&spool, &uuid, &key, turn, from, len)
+            move || Arriving::open(&spool, &uuid, &key, from, len)
         };
         let arriving = spool.blocking().run(opening).await?;
         let (arriving, verdict) = arriving.receive(content, spool.blocking()).await?;
         let ready = spool.blocking().run(move || arriving.finish(verdict)).await?;
-        // Whoever had the turn before may have stored it.
+        // Whoever was at work before may have stored it.
         if self.complete(key).await?.is_none() {
             self.store(key, &ready.source()).await?;
         }

@@ -1,8 +1,7 @@
 //! Contents on their way to a special remote: received, hashed, and kept when the way breaks.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,22 +10,21 @@ use futures_util::{FutureExt, StreamExt};
 use gannet_core::backend::{Checker, Strength, strength};
 use gannet_core::{Content, Error, Key, Piece, Result, Uuid, Verdict};
 
-use super::file::{self, Blocking, remove_if_exists, write_error};
-use super::spool::{Reserved, Spool, Turn};
+use super::claim::Claim;
+use super::file::{self, Blocking, write_error};
+use super::spool::{Reserved, Spool};
 use super::store::{Guard, Source};
 
 /// A content that is being received into the spool. Dropped, it stays there for resuming, unless
 /// no hash could tell whether it is right.
 pub(super) struct Arriving {
-    file: Arc<File>,
-    path: PathBuf,
+    claim: Claim,
     key: Key,
     at: u64,
     checker: Checker,
     /// Not, once it is stored or rejected.
     keep: AtomicBool,
     _reserved: Reserved,
-    _turn: Turn,
 }
 
 impl Arriving {
@@ -39,45 +37,42 @@ impl Arriving {
         spool: &Spool,
         remote: &Uuid,
         key: &Key,
-        turn: Turn,
         from: u64,
         len: u64,
     ) -> Result<Self> {
-        let path = spool.partial(remote, key);
-        let held = held(spool, remote, key)?;
+        let claim = Claim::take(spool.partial(remote, key), key)?;
+        let held = usable(key, claim.bytes()?);
         if from > held {
             return Err(Error::WrongOffset { from, held });
         }
         let reserved = spool.reserve(len)?;
-        let file = open_locked(&path, key)?;
         let mut arriving = Self {
-            file: Arc::new(file),
-            path,
+            claim,
             key: key.clone(),
             at: 0,
             checker: Checker::new(key),
             keep: AtomicBool::new(is_resumable(key)),
             _reserved: reserved,
-            _turn: turn,
         };
         arriving.take_up(from)?;
         Ok(arriving)
     }
 
     fn take_up(&mut self, from: u64) -> Result<()> {
-        let failed = |error| Error::disk("read", &self.path, error);
+        let failed = |error| Error::disk("read", self.claim.path(), error);
         let mut buffer = vec![0; file::PIECE_BYTES];
         while self.at < from {
             let most =
                 usize::try_from(from - self.at).map_or(buffer.len(), |n| n.min(buffer.len()));
-            let read = self.file.read_at(&mut buffer[..most], self.at).map_err(failed)?;
+            let read = self.claim.file().read_at(&mut buffer[..most], self.at).map_err(failed)?;
             if read == 0 {
                 return Err(Error::WrongOffset { from, held: self.at });
             }
             self.checker.update(&buffer[..read]);
             self.at += read as u64;
         }
-        self.file.set_len(from).map_err(|error| Error::disk("shorten", &self.path, error))
+        let shortened = self.claim.file().set_len(from);
+        shortened.map_err(|error| Error::disk("shorten", self.claim.path(), error))
     }
 
     /// Receives all of `content`, hands itself back, and says what the sender's verdict was.
@@ -124,9 +119,8 @@ impl Arriving {
 
     fn take(mut self, batch: &[Bytes]) -> Result<Self> {
         for bytes in batch {
-            self.file
-                .write_all_at(bytes, self.at)
-                .map_err(|error| write_error(&self.path, error))?;
+            let written = self.claim.file().write_all_at(bytes, self.at);
+            written.map_err(|error| write_error(self.claim.path(), error))?;
             self.checker.update(bytes);
             self.at += bytes.len() as u64;
         }
@@ -156,8 +150,8 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if (!*self.keep.get_mut() || self.at == 0)
-            && let Err(error) = remove_if_exists(&self.path)
+        if !*self.keep.get_mut()
+            && let Err(error) = self.claim.discard()
         {
             tracing::warn!("{}", error.chain());
         }
@@ -170,8 +164,9 @@ pub(super) struct Ready(Arc<Arriving>);
 impl Ready {
     /// Its bytes. As long as somebody has them nobody else is at work with this content.
     pub(super) fn source(&self) -> Source {
-        let Arriving { file, path, at, .. } = &*self.0;
-        Source::whole(Arc::clone(file), path.clone(), *at, Arc::clone(&self.0) as Guard)
+        let Arriving { claim, at, .. } = &*self.0;
+        let (file, path) = (Arc::clone(claim.file()), claim.path().to_owned());
+        Source::whole(file, path, *at, Arc::clone(&self.0) as Guard)
     }
 
     /// It is stored: the spool need not keep it.
@@ -187,12 +182,15 @@ impl Ready {
 pub(super) fn held(spool: &Spool, remote: &Uuid, key: &Key) -> Result<u64> {
     let path = spool.partial(remote, key);
     match fs::symlink_metadata(&path) {
-        Ok(metadata) if is_resumable(key) => Ok(key.size().unwrap_or(u64::MAX).min(metadata.len())),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::disk("look at", path, error))
-        }
-        _ => Ok(0),
+        Ok(metadata) => Ok(usable(key, metadata.len())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::disk("look at", path, error)),
     }
+}
+
+/// Of how many bytes that came of `key` use can be made.
+fn usable(key: &Key, bytes: u64) -> u64 {
+    if is_resumable(key) { key.size().unwrap_or(u64::MAX).min(bytes) } else { 0 }
 }
 
 /// Only what a hash will prove may be put together from several attempts.
@@ -211,30 +209,6 @@ fn trim(batch: &mut Vec<Bytes>, left: &mut u64) -> bool {
     }
     batch.retain(|bytes| !bytes.is_empty());
     surplus
-}
-
-/// Opens a file that other processes may be at work on too, or may just be removing.
-fn open_locked(path: &PathBuf, key: &Key) -> Result<File> {
-    let failed = |doing| move |error| Error::disk(doing, path, error);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(failed("create"))?;
-    }
-    loop {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(failed("open"))?;
-        if file.try_lock().is_err() {
-            return Err(Error::Busy { key: key.clone(), why: "another put" });
-        }
-        let ours = file.metadata().map_err(failed("look at"))?;
-        if fs::symlink_metadata(path).is_ok_and(|named| named.ino() == ours.ino()) {
-            return Ok(file);
-        }
-    }
 }
 
 const BATCH_BYTES: usize = 1024 * 1024;

@@ -1,16 +1,16 @@
 //! Space on this disk for what is on its way to and from special remotes.
 
-use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use gannet_core::{Clock, Error, Key, Result, Uuid};
 
-use super::file::{Blocking, remove_if_exists};
+use super::claim::Claim;
+use super::file::Blocking;
 
 /// A directory of our own, in which contents wait that a special remote cannot take, or give, as
 /// they come. Clones share it, and any number of processes may.
@@ -39,7 +39,6 @@ struct Room {
     _alive: File,
     reserved: AtomicU64,
     names: AtomicU64,
-    turns: Mutex<HashSet<(Uuid, Key)>>,
     blocking: Blocking,
 }
 
@@ -66,7 +65,6 @@ impl Spool {
             _alive: alive,
             reserved: AtomicU64::new(0),
             names: AtomicU64::new(0),
-            turns: Mutex::default(),
             blocking: Blocking::new(BLOCKING_MAX),
             options,
         })))
@@ -84,19 +82,6 @@ impl Spool {
         let mut kept = Reserved { room: Arc::clone(&self.0), bytes: 0 };
         kept.grow_to(bytes)?;
         Ok(kept)
-    }
-
-    /// The right to send content of `key` to `remote`, or to remove it there, within this process.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] while somebody else has it.
-    pub(super) fn turn(&self, remote: &Uuid, key: &Key) -> Result<Turn> {
-        let who = (remote.clone(), key.clone());
-        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        match turns.insert(who.clone()) {
-            true => Ok(Turn { room: Arc::clone(&self.0), who }),
-            false => Err(Error::Busy { key: key.clone(), why: "another put or removal" }),
-        }
     }
 
     /// Where what came of a content on its way to a remote is kept.
@@ -163,19 +148,6 @@ impl Drop for Reserved {
     }
 }
 
-/// The right to change what a remote has of a key.
-pub(super) struct Turn {
-    room: Arc<Room>,
-    who: (Uuid, Key),
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut turns = self.room.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.remove(&self.who);
-    }
-}
-
 /// A place for one file, which is gone when this is dropped.
 pub(super) struct Scratch {
     dir: PathBuf,
@@ -233,11 +205,9 @@ fn remove_old(partial: &Path, clock: &dyn Clock) {
             let modified = file.metadata().and_then(|metadata| metadata.modified());
             let old = modified
                 .is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > AGE_MAX));
-            let path = file.path();
-            let unused = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
             if old
-                && unused
-                && let Err(error) = remove_if_exists(&path)
+                && let Some(unused) = Claim::of_nobody(file.path())
+                && let Err(error) = unused.discard()
             {
                 tracing::warn!("{}", error.chain());
             }

@@ -8,6 +8,7 @@ use gannet_testkit::{Ending, Journey, Sample};
 
 use super::*;
 
+mod exclusion;
 mod memory;
 mod removing;
 mod setting;
@@ -140,6 +141,28 @@ async fn what_was_damaged_is_doubtful() {
         setting.put(&sample).await.unwrap();
         assert_eq!(setting.read(&sample.key, Span::ALL).await, (sample.bytes, Verdict::Valid));
     }
+}
+
+#[tokio::test]
+async fn chunks_are_no_contents_of_their_own() {
+    let store = Memory::new();
+    let setting = Setting::over(store.clone(), Some(1000));
+    let sample = Sample::secure(1, 4500);
+    setting.put(&sample).await.unwrap();
+    let chunk = sample.key.chunk(bytes(1000), 2);
+    let objects = store.objects();
+    let (annex, asker, file) = (setting.annex(), setting.asker(), AssociatedFile::default());
+    assert!(!setting.present(&chunk).await);
+    let got = setting.get(&chunk, Span::ALL).await;
+    assert!(matches!(got, Err(Error::Missing { .. })), "{got:?}");
+    let removed = annex.remove(&asker, &chunk).await;
+    assert!(matches!(removed, Err(Error::Refused { .. })), "{removed:?}");
+    let offset = annex.put_offset(&asker, &chunk, &file).await;
+    assert!(matches!(offset, Err(Error::Refused { .. })), "{offset:?}");
+    let put = setting.send(&chunk, Journey::of(&sample.bytes, 0)).await;
+    assert!(matches!(put, Err(Error::Refused { .. })), "{put:?}");
+    assert_eq!(store.objects(), objects);
+    assert_eq!(setting.read(&sample.key, Span::ALL).await, (sample.bytes, Verdict::Valid));
 }
 
 #[tokio::test]

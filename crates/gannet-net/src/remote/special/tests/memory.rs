@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use gannet_core::Piece;
+use gannet_testkit::Gate;
 
 use crate::remote::special::*;
 
@@ -24,6 +25,18 @@ struct Inside {
     puts_left: Option<usize>,
     removals_left: Option<usize>,
     when_removed: Option<Box<dyn Fn() + Send>>,
+    pause: Option<Pause>,
+}
+
+/// Where somebody will be made to wait.
+#[derive(Clone)]
+pub(crate) struct Pause {
+    verb: &'static str,
+    name: Key,
+    /// Lets somebody through once this is reached.
+    pub(crate) reached: Arc<Gate>,
+    /// What is waited for there.
+    pub(crate) leave: Arc<Gate>,
 }
 
 impl Memory {
@@ -64,6 +77,27 @@ impl Memory {
     /// Does that whenever an object was removed.
     pub(crate) fn when_removed(&self, hook: impl Fn() + Send + 'static) {
         self.inside().when_removed = Some(Box::new(hook));
+    }
+
+    /// Whoever puts or removes the object of this name next waits before he does.
+    pub(crate) fn pause(&self, verb: &'static str, name: Key) -> Pause {
+        let pause = Pause { verb, name, reached: Gate::closed(), leave: Gate::closed() };
+        self.inside().pause = Some(pause.clone());
+        pause
+    }
+
+    async fn wait(&self, verb: &'static str, name: &Key) {
+        let waits = |pause: &mut Pause| pause.verb == verb && pause.name == *name;
+        let pause = self.inside().pause.take_if(waits);
+        if let Some(pause) = pause {
+            pause.reached.let_through(1);
+            pause.leave.pass().await;
+        }
+    }
+
+    /// Somebody else removes an object.
+    pub(crate) fn forget(&self, name: &Key) {
+        self.inside().objects.remove(name);
     }
 
     pub(crate) fn break_down(&self) {
@@ -124,6 +158,7 @@ impl Store for Memory {
     }
 
     async fn put(&self, name: &Key, source: &Source) -> Result<()> {
+        self.wait("put", name).await;
         if let Some(left) = &mut self.ask("put")?.puts_left {
             *left = left.checked_sub(1).ok_or_else(broken)?;
         }
@@ -138,6 +173,7 @@ impl Store for Memory {
     }
 
     async fn remove(&self, name: &Key, permission: &Permission) -> Result<bool> {
+        self.wait("remove", name).await;
         let mut inside = self.ask("remove")?;
         if !permission.holds() {
             return Ok(false);
