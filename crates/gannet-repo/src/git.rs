@@ -164,6 +164,22 @@ impl Session {
         Ok(Found::Nothing)
     }
 
+    /// Reads the blob of this name in hexadecimal; `None` if it is longer than so many bytes, which
+    /// it then is not read for.
+    ///
+    /// # Errors
+    /// When it is missing, broken, or not called like an object.
+    pub(crate) fn small_blob(&self, id: &[u8], bytes_max: u64) -> Result<Option<Vec<u8>>> {
+        let doing = "read a file";
+        let id = ObjectId::from_hex(id).map_err(|error| failure(doing, error.to_string()))?;
+        let header = self.repo.find_header(id).map_err(|error| git_error(doing, &error))?;
+        if header.size() > bytes_max {
+            return Ok(None);
+        }
+        let blob = self.repo.find_blob(id).map_err(|error| git_error(doing, &error))?;
+        Ok(Some(blob.detach().data))
+    }
+
     /// Shows `visit` every file of a commit whose path `wanted` approves, one after the other.
     /// Besides that file, no more than one tree of each level is in memory.
     ///

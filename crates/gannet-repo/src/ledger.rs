@@ -27,6 +27,7 @@ mod unused;
 
 use sizes::Sums;
 pub use special::{SpecialRemotes, SpecialSettings, Unreliable};
+pub(crate) use unused::keys as unused_keys;
 
 /// What was read last.
 #[derive(Debug, Default)]

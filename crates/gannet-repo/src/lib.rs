@@ -35,6 +35,7 @@ mod receiving;
 mod recovery;
 mod repo;
 mod scribe;
+mod seeking;
 mod settings;
 mod site;
 mod step;
@@ -51,6 +52,7 @@ pub use ledger::{SpecialRemotes, SpecialSettings, Unreliable};
 pub use look::Look;
 pub use publishing::Notice;
 pub use repo::{Repo, Surroundings};
+pub use seeking::{Ended, Sought, Visitor, Wanted};
 pub use settings::{
     Glimpse, Identity, Jobs, Location, OpenError, Remote, Remotes, identify, peek, read_size,
 };

@@ -11,6 +11,7 @@ use gannet_core::{AssociatedFile, Book, Error, Facts, Key, Result, Uuid};
 use crate::git::Git;
 use crate::ledger::{Attributes, Pages};
 use crate::pointer;
+use crate::seeking::{Ended, Visitor, Wanted, seek};
 use crate::settings::OpenError;
 use crate::site::{Current, Site};
 
@@ -63,6 +64,16 @@ impl Look {
     /// When the branch cannot be read.
     pub fn sizes(&self) -> Result<BTreeMap<Uuid, u64>> {
         self.pages.sizes(self.site.settings(), &self.git.session()?)
+    }
+
+    /// Finds what a command shall be about, and shows it to `visit`, one after the other. Relative
+    /// paths begin at `dir`. Files that are not annexed are passed over, and so are those that the
+    /// work tree has not got any more. What links and pointers say is read from git's index.
+    ///
+    /// # Errors
+    /// When git or the disk does not answer, and what `visit` reports.
+    pub fn seek(&self, dir: &Path, wanted: &Wanted, visit: &mut Visitor<'_>) -> Result<Ended> {
+        seek(self.site.settings(), &self.git.session()?, dir, wanted, visit)
     }
 
     /// The key of a file in the work tree, and what the file is called there: a path from where this

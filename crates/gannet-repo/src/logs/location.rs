@@ -53,6 +53,11 @@ impl LocationLog {
         present.filter_map(|(uuid, _)| Uuid::parse(uuid).ok()).collect()
     }
 
+    /// Whether the key is dead: no repository that the log names may have it ever again.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.entries.values().all(|entry| entry.status == Status::Dead)
+    }
+
     /// Notes a status, later than what is known. `false`: it is known already, nothing changes.
     pub(crate) fn set(&mut self, uuid: &Uuid, status: Status, now: WallTime) -> bool {
         let name = uuid.as_str().as_bytes();
