@@ -5,7 +5,8 @@
 //! own clients; `ssh` puts `gannet shell` in the place of git-annex-shell; `versions` lets every
 //! version of the line protocol meet every other; `remotes` has our client behind a real sshd when
 //! not all goes well; `special` lets git-annex read what we store on special remotes, and the other way
-//! round; `wanted` compares what is wanted, and where; `gateway` reaches what is behind Gannet;
+//! round; `wanted` compares what is wanted, and where; `work` what
+//! commands are about; `gateway` reaches what is behind Gannet;
 //! `faults` has disks that are full, gone or silent; `harness` is what all stand on.
 #![allow(
     clippy::unwrap_used,
@@ -25,3 +26,4 @@ mod special;
 mod ssh;
 mod versions;
 mod wanted;
+mod work;
